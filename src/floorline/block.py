@@ -1,0 +1,83 @@
+"""A block: operators over named tensors that repeat as a layer. One with a dangling input does not construct."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from floorline.errors import BadInput
+from floorline.letters import operands
+from floorline.op import CacheWrite, Op
+from floorline.tensor import CACHE, TOKENS, Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Block:
+    """Operators in the order in which they run.
+
+    name     "decoder", "embedding", "head"
+    inputs   tensors from outside: the residual stream, token ids
+    outputs  names that leave the block
+    ops      operators; each reads inputs, weights and what earlier ones made
+    derived  letters that follow from others, such as (("J", "N + R"),)
+
+    Blocks are made once by cached builders and compared by identity, so that what is derived from one is derived once.
+
+    raises BadInput where an operator reads what nobody made, two operators share a name or an output, one name has two
+    sets of letters, or an output is never made
+    """
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[str, ...]
+    ops: tuple[Op, ...]
+    derived: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        known = {t.name: t.letters for t in self.inputs}
+        seen: set[str] = set()
+        for op in self.ops:
+            if op.name in seen:
+                raise BadInput(f"block {self.name!r}: two operators are called {op.name!r}; every name must be its own")
+            seen.add(op.name)
+            for tensor in op.inputs:
+                if tensor.is_weight:
+                    known.setdefault(tensor.name, tensor.letters)
+                if tensor.name not in known:
+                    made = ", ".join(known) or "nothing"
+                    raise BadInput(
+                        f"block {self.name!r}: {op.name!r} reads {tensor}, which nothing before it makes; there is: {made}"
+                    )
+                if known[tensor.name] != tensor.letters:
+                    raise BadInput(
+                        f"block {self.name!r}: {op.name!r} reads {tensor}, but {tensor.name} has letters [{known[tensor.name]}]"
+                    )
+            for tensor in op.outputs:
+                if tensor.name in known:
+                    raise BadInput(f"block {self.name!r}: {tensor.name!r} is made twice; one name is one tensor")
+                known[tensor.name] = tensor.letters
+        for name in self.outputs:
+            if name not in known:
+                raise BadInput(f"block {self.name!r}: nothing makes the output {name!r}")
+        for name in known:
+            if (twin := f"d{name}") in known:
+                raise BadInput(f"block {self.name!r}: {twin!r} is also the gradient of {name!r}; rename one of them")
+
+    def weights(self) -> tuple[Tensor, ...]:
+        """Distinct parameters, in the order of first use."""
+        found = {t.name: t for op in self.ops for t in op.weights}
+        return tuple(found.values())
+
+    def caches(self) -> tuple[Tensor, ...]:
+        """What the block keeps of each token for later ones: the outputs of its cache writes."""
+        return tuple(t for op in self.ops if isinstance(op, CacheWrite) for t in op.outputs if t.role == CACHE)
+
+
+def block(name: str, inputs: str, ops: tuple[Op, ...], outputs: str, derived: tuple[tuple[str, str], ...] = ()) -> Block:
+    """A block from whiteboard notation; inputs named "ids" hold integers, which take no gradient.
+
+    >>> from floorline.op import contraction
+    >>> block("mlp", "x[BTD]", (contraction("up", "x[BTD] Wup[DF] -> u[BTF]"),), "u").weights()[0].letters
+    'DF'
+    """
+    given = tuple(Tensor(n, w, TOKENS if n.endswith("ids") else "activations") for n, w in operands(inputs))
+    return Block(name=name, inputs=given, ops=ops, outputs=tuple(outputs.split()), derived=derived)

@@ -1,0 +1,117 @@
+"""Reading the catalogue and people's own files: models by name, path, folder, hub id or dict; clusters by name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from floorline.errors import BadInput, NotFound, near
+from floorline.huggingface.read import read
+from floorline.transformer import Transformer
+
+HERE = Path(__file__).parent
+LARGEST_FILE = 2_000_000
+
+
+def load_model(what: str | os.PathLike[str] | Mapping[str, object] | Transformer) -> Transformer:
+    """A model by catalogue name, hub id, path of a ``config.json``, folder that holds one, or dict.
+
+    raises NotFound (status 3) for a name that nobody knows, with near ones; BadInput (status 2) for a broken file
+
+    >>> load_model("openai-community/gpt2").name
+    'gpt2'
+    """
+    if isinstance(what, Transformer):
+        return what
+    if isinstance(what, Mapping):
+        return read(what, str(what.get("name", "model")), "given as a dict")
+    text = os.fspath(what)
+    if text.lower() in names() or text.lower() in aliases():
+        return from_catalogue(text.lower())
+    path = Path(text).expanduser()
+    if path.exists():
+        return from_path(path)
+    if text.endswith(".json") or text.startswith((".", "~", "/")):
+        raise NotFound(f"{text}: there is no such file or folder; expected a config.json or a folder that holds one")
+    cached = hub_config(text) if text.count("/") == 1 else None
+    if cached is not None:
+        return from_path(cached, text)
+    raise NotFound(f"model {text[:80]!r} is not in the catalogue; {near(text, [*names(), *aliases()])} ('floorline models' lists all)")
+
+
+@lru_cache(maxsize=256)
+def from_catalogue(name: str) -> Transformer:
+    """A model of the catalogue by name or alias."""
+    entry = model_entry(aliases().get(name, name))
+    return read(entry["config"], entry["name"], entry["source"])
+
+
+@lru_cache(maxsize=None)
+def model_entry(name: str) -> dict[str, Any]:
+    """The catalogue's file of a model: name, aliases, published_parameters, source, note, config."""
+    entry: dict[str, Any] = json.loads((HERE / "models" / f"{name}.json").read_text())
+    return entry
+
+
+@lru_cache(maxsize=1)
+def names() -> tuple[str, ...]:
+    """Names of all models in the catalogue."""
+    return tuple(sorted(p.name.removesuffix(".json") for p in (HERE / "models").glob("*.json")))
+
+
+@lru_cache(maxsize=1)
+def aliases() -> dict[str, str]:
+    """Other names (hub ids) → names; read only when a name is not a file's."""
+    return {alias: name for name in names() for alias in model_entry(name)["aliases"]}
+
+
+def from_path(path: Path, name: str = "") -> Transformer:
+    """A model from a ``config.json``, or from a folder that holds one.
+
+    raises BadInput where it holds none, is too large, or is no JSON
+    """
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise BadInput(f"{path}: the folder holds no config.json; expected a model folder as Hugging Face lays it out")
+        path, name = path / "config.json", name or path.resolve().name
+    elif not name:
+        name = path.resolve().parent.name if path.name == "config.json" else path.stem
+    return read(read_json(path), name, str(path))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of at most two megabytes, NaN and infinities refused."""
+    if not path.is_file():
+        raise BadInput(f"{path}: not a file that can be read; expected a config.json")
+    if path.stat().st_size > LARGEST_FILE:
+        raise BadInput(f"{path}: {path.stat().st_size:,} bytes is no config.json; expected at most {LARGEST_FILE:,}")
+    try:
+        return json.loads(path.read_bytes(), parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        where = f"line {error.lineno}, column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise BadInput(f"{path}: not valid JSON ({where[:100]}); is the file cut off?") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+def refuse_constant(name: str) -> float:
+    """NaN and infinities are no JSON and no sizes."""
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def hub_config(name: str) -> Path | None:
+    """The ``config.json`` of a hub id in the local Hugging Face cache, the newest snapshot, or None."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    found = sorted((cache / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"), key=lambda p: p.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def models() -> Iterator[dict[str, Any]]:
+    """Every entry of the catalogue, by name."""
+    for name in names():
+        yield model_entry(name)

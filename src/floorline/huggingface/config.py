@@ -1,0 +1,131 @@
+"""A configuration in Hugging Face fields, read key by key, with kind errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from floorline.errors import BadInput, near
+from floorline.num import Num, number
+
+LARGEST = {"layers": 1e6, "size": 1e9}
+SIZE_WORDS = ("size", "dim", "num_", "n_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
+HARMLESS = {
+    "num_labels", "n_ctx", "initializer_range", "id2label", "label2id", "pad_vocab_size_multiple", "task_specific_params",
+    "num_return_sequences", "num_beams", "num_beam_groups", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "n_special",
+    "embedding_size_note", "chunk_size_feed_forward", "max_window_layers", "summary_proj_to_labels", "dim_note",
+    "quantization_config", "transformers_version", "chunk_size_feed_forward",
+}  # fmt: skip
+
+
+class Config:
+    """Reads keys, remembers which were read, and names what is missing, of a wrong type or not understood.
+
+    values   the mapping of a ``config.json``
+    name     what errors call it
+
+    >>> Config({"n_layer": 12}, "gpt2").size("n_layer")
+    12.0
+    """
+
+    def __init__(self, values: Mapping[str, object], name: str) -> None:
+        self.values = values
+        self.name = name
+        self.read: set[str] = set()
+
+    def get(self, key: str) -> object:
+        """The raw value of a key, or None."""
+        self.read.add(key)
+        return self.values.get(key)
+
+    def size(self, key: str, default: Num | None = None, most: float = LARGEST["size"]) -> Num:
+        """A positive whole number (or an array of them, in a sweep).
+
+        raises BadInput where it is missing without default, no number, not whole, not positive or absurdly large
+        """
+        value = self.get(key)
+        if value is None:
+            if default is not None:
+                return default
+            raise BadInput(f"{self.name}: the key {key!r} is missing; expected a positive whole number{self.hint(key)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if not hasattr(value, "dtype"):
+                raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a positive whole number")
+            return number(value)
+        if not math.isfinite(value) or value <= 0 or value != int(value):
+            raise BadInput(f"{self.name}: {key} is {value!r}; expected a positive whole number")
+        if value > most:
+            raise BadInput(f"{self.name}: {key} is {value:g}, beyond the limit of {most:g}; is it a typing error?")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A true or false."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected true or false")
+        return value
+
+    def text(self, key: str, default: str) -> str:
+        """A word."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a word, such as {default!r}")
+        return value
+
+    def share(self, key: str, default: float) -> float:
+        """A probability between 0 and 1."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+            raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a number from 0 to 1")
+        return float(value)
+
+    def hint(self, key: str) -> str:
+        """A near key that is there and was not read, in case of a typing error."""
+        guess = near(key, [k for k in self.values if k not in self.read])
+        return f"; {guess}" if guess.startswith("did you mean") else ""
+
+    def finish(self) -> None:
+        """Refuse keys that look like sizes and were not understood: a silent one would be a silent wrong number.
+
+        raises BadInput that names the key
+        """
+        for key, value in self.values.items():
+            if key in self.read or key in HARMLESS or value is None or key.endswith(("_token_id", "_dropout", "_eps", "_theta")):
+                continue
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and any(w in key for w in SIZE_WORDS):
+                raise BadInput(
+                    f"{self.name}: the key {key!r} ({value!r}) looks like a size that a {self.values.get('model_type')!r} model does not have; "
+                    f"expected one of {', '.join(sorted(k for k in self.read if any(w in k for w in SIZE_WORDS))[:8])}; remove it or set it to null"
+                )
+
+
+def divide(config: Config, whole: Num, parts: Num, whole_name: str, parts_name: str) -> Num:
+    """``whole / parts`` where it comes out even.
+
+    raises BadInput where it does not: heads must divide the width
+    """
+    quotient = whole / parts
+    if isinstance(quotient, float) and quotient != int(quotient):
+        raise BadInput(
+            f"{config.name}: {parts_name} = {parts:g} does not divide {whole_name} = {whole:g}; nearest that do: "
+            + ", ".join(f"{d:g}" for d in divisors_near(float(whole), float(parts)))
+        )
+    return quotient
+
+
+def divisors_near(whole: float, wanted: float, count: int = 4) -> list[int]:
+    """Divisors of ``whole`` closest to ``wanted``.
+
+    >>> divisors_near(4096, 33)
+    [16, 32, 64, 128]
+    """
+    n = int(whole)
+    found = {d for d in range(1, int(math.isqrt(n)) + 1) if n % d == 0} if n <= 10**9 else {1}
+    found |= {n // d for d in found}
+    return sorted(sorted(found, key=lambda d: abs(math.log(d / wanted)))[:count])

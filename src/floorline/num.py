@@ -1,0 +1,69 @@
+"""Numbers: a float64 or a NumPy array of them, and the few operations that formulas need.
+
+The first law of the project: every formula obeys ``f(array)[i] == f(scalar_i)``, bit for bit. Python's ``**`` and
+``math.log`` differ from NumPy's in the last bit, so powers, logarithms and exponentials go through NumPy's ufuncs for
+scalars too, and sums run in a static order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Num = float | Array
+
+ceil = np.ceil
+floor = np.floor
+log2 = np.log2
+maximum = np.maximum
+minimum = np.minimum
+power = np.power
+where = np.where
+
+
+def number(value: object) -> Num:
+    """A float for a scalar, a float64 array for anything with an axis.
+
+    >>> number(3), number([1, 2]).dtype.name
+    (3.0, 'float64')
+    """
+    if isinstance(value, (int, float)):
+        return float(value)
+    array = np.asarray(value, dtype=np.float64)
+    return array if array.ndim else float(array)
+
+
+def total(values: Iterable[Num]) -> Num:
+    """The sum in the order given, so that arrays and scalars round alike (``np.sum`` adds pairwise).
+
+    >>> total([1.0, 2.0, 3.0])
+    6.0
+    """
+    result: Num = 0.0
+    for value in values:
+        result = result + value
+    return result
+
+
+def largest(values: Iterable[Num]) -> Num:
+    """The largest of several numbers, elementwise; 0 for none.
+
+    >>> float(largest([1.0, 5.0, 3.0]))
+    5.0
+    """
+    result: Num = 0.0
+    for value in values:
+        result = maximum(result, value)
+    return result
+
+
+def all_true(condition: object) -> bool:
+    """Whether a comparison of numbers holds everywhere: for checks at the edges, never inside a formula.
+
+    >>> all_true(number([1, 2]) > 0)
+    True
+    """
+    return bool(np.all(np.asarray(condition)))

@@ -1,0 +1,66 @@
+"""Fields of the frozen specs: default, unit, doc and the names people type, written once.
+
+Command-line flags, documentation and forms are made from this metadata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, field, fields
+from typing import Any
+
+from floorline.errors import BadInput
+from floorline.num import Num, all_true, number
+
+import numpy as np
+
+
+def spec(doc: str, *, unit: str = "-", default: Any = MISSING, aliases: tuple[str, ...] = (), least: float = 1.0,
+         most: float = 1e9, whole: bool = True) -> Any:  # fmt: skip
+    """A numeric field: what it means, its unit, its range, whether it must be whole, and the flags it answers to."""
+    meta = {"doc": doc, "unit": unit, "aliases": aliases, "least": least, "most": most, "whole": whole}
+    return field(default=default, metadata=meta) if default is not MISSING else field(metadata=meta)
+
+
+def choice(doc: str, options: tuple[str, ...], default: str, aliases: tuple[str, ...] = ()) -> Any:
+    """A field that picks code: one of a few words."""
+    return field(default=default, metadata={"doc": doc, "options": options, "aliases": aliases})
+
+
+def check(instance: Any) -> None:
+    """Hold every field of a spec to its metadata; numbers become floats or float64 arrays.
+
+    raises BadInput that names the field, what it was, and what was expected
+    """
+    for item in fields(instance):
+        if "options" in item.metadata:
+            check_choice(item, getattr(instance, item.name))
+        elif "unit" in item.metadata:
+            object.__setattr__(instance, item.name, checked(item, getattr(instance, item.name)))
+
+
+def check_choice(item: Field[Any], value: object) -> None:
+    """Refuse a word that is not among the options."""
+    options = item.metadata["options"]
+    if value not in options:
+        raise BadInput(f"{item.name} is {str(value)[:40]!r}; expected one of {', '.join(options)}")
+
+
+def checked(item: Field[Any], value: object) -> Num | None:
+    """The value as a number within its range; None stays where it is the default."""
+    if value is None and item.default is None:
+        return None
+    meta = item.metadata
+    expected = f"{'a whole number' if meta['whole'] else 'a number'} from {meta['least']:g} to {meta['most']:g}"
+    if isinstance(value, (bool, str, bytes)) or value is None:
+        raise BadInput(f"{item.name} is {str(value)[:40]!r}; expected {expected}")
+    try:
+        result = number(value)
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput(f"{item.name} is {str(value)[:40]!r}; expected {expected}") from None
+    inside = (np.asarray(result) >= meta["least"]) & (np.asarray(result) <= meta["most"])
+    if not all_true(inside):
+        worst = float(np.asarray(result)[~inside].flat[0]) if np.ndim(result) else float(result)
+        raise BadInput(f"{item.name} is {worst:g}; expected {expected}")
+    if meta["whole"] and not all_true(np.asarray(result) == np.floor(result)):
+        raise BadInput(f"{item.name} is {float(np.asarray(result).flat[0]):g}; expected {expected}")
+    return result

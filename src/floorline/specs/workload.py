@@ -1,0 +1,78 @@
+"""What is asked of a model: a training step, a prefill, a decode step, a whole generation. Frozen, no formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from floorline.num import Num
+from floorline.specs.fields import check, choice, spec
+
+TOKENS = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """One optimizer step over ``global_batch`` sequences, ``micro_batch`` at a time on each data-parallel rank.
+
+    >>> Train(micro_batch=1, global_batch=8, seq_len=1024).seq_len
+    1024.0
+    """
+
+    micro_batch: Num = spec("sequences in one micro-batch, on each data-parallel rank", aliases=("--micro-batch-size",), default=1)
+    global_batch: Num = spec("sequences in one optimizer step, over all ranks", aliases=("--global-batch-size",), default=1)
+    seq_len: Num = spec("tokens in a sequence", aliases=("--seq-length", "--seq-len"), most=TOKENS)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefill:
+    """One forward pass over whole prompts.
+
+    >>> Prefill(batch=1, prompt_len=1024).logits
+    'last'
+    """
+
+    batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
+    prompt_len: Num = spec("tokens of the prompt", aliases=("--input-len", "--isl"), most=TOKENS)
+    cached_len: Num = spec("tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS)
+    logits: str = choice("positions whose logits are computed", ("last", "all"), "last")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decode:
+    """One token for each sequence, with ``context_len`` tokens already in the cache: attention sees one more.
+
+    >>> Decode(batch=8, context_len=2047).batch
+    8.0
+    """
+
+    batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
+    context_len: Num = spec("tokens in the cache before this one", aliases=("--context-len",), least=0, most=TOKENS)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """A static batch from prompt to last token: the prefill gives the first token, each decode step one more.
+
+    >>> Generate(prompt_len=1024, output_len=256).batch
+    1.0
+    """
+
+    batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
+    prompt_len: Num = spec("tokens of the prompt", aliases=("--input-len", "--isl"), default=1024, most=TOKENS)
+    output_len: Num = spec("tokens to generate", aliases=("--output-len", "--osl"), default=128, most=1e6)
+    cached_len: Num = spec("tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+Workload = Train | Prefill | Decode | Generate

@@ -1,0 +1,140 @@
+"""A transformer: stacks of blocks, and the numbers of their letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from floorline.block import Block
+from floorline.letters import Numbers, Product
+from floorline.num import Num, number, total
+from floorline.op import Lookup
+from floorline.tensor import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A block, how often it runs and how often it is stored.
+
+    block   the operators
+    repeat  times it runs in a row [-]
+    copies  times it is stored [-]; ``None``: as often as it runs (shared blocks store fewer)
+    tokens  token letters that this stack binds to another stream: (("T", "O"),) lets a head see only the positions
+            whose logits are computed
+    """
+
+    block: Block
+    repeat: Num = 1.0
+    copies: Num | None = None
+    tokens: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def stored(self) -> Num:
+        """How often the block's parameters exist."""
+        return self.repeat if self.copies is None else self.copies
+
+
+@dataclass(frozen=True)
+class Module:
+    """Parameters of one tensor of the model.
+
+    name        "block.q" or "embedding.tokens": the operator that reads it first
+    tensor      its name and letters, "Wq[DKGH]"
+    count       times it is stored [-]
+    parameters  of all copies together [-]
+    """
+
+    name: str
+    tensor: str
+    count: Num
+    parameters: Num
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Parameters of a model, tied weights once.
+
+    total             all of them [-]
+    embedding         tables that integers pick rows from: tokens, positions, types [-]
+    non_embedding     the rest; an untied output head is in here and in ``head`` [-]
+    head              an output matrix of its own, 0 where it is tied to the embedding [-]
+    active_per_token  those that one token's forward pass uses: with experts, fewer than all [-]
+    modules           by tensor
+    """
+
+    total: Num
+    embedding: Num
+    non_embedding: Num
+    head: Num
+    active_per_token: Num
+    modules: tuple[Module, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Transformer:
+    """A model: its stacks in the order in which they run, and the sizes of their letters.
+
+    name     as the catalogue or the configuration calls it
+    sizes    letter → size [-], floats or arrays: D, K, G, H, F, V, P, …
+    stacks   blocks with their repeats
+    source   where the configuration was read
+    limits   the longest sequence by kind: "positions" is a hard limit where positions are learned
+
+    >>> from floorline.catalogue.load import load_model
+    >>> load_model("gpt2").parameter_count().total
+    124439808.0
+    """
+
+    name: str
+    sizes: Mapping[str, Num]
+    stacks: tuple[Stack, ...]
+    source: str = ""
+    format: str = "bf16"
+    max_positions: Num | None = None
+    learned_positions: bool = False
+    config: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    def weights(self) -> Iterator[tuple[Stack, str, Tensor]]:
+        """Every distinct parameter with its stack and the operator that reads it first; the model's own ones once."""
+        shared: set[str] = set()
+        for stack in self.stacks:
+            own: set[str] = set()
+            for op in stack.block.ops:
+                for tensor in op.weights:
+                    known = shared if tensor.is_shared else own
+                    if tensor.name not in known:
+                        known.add(tensor.name)
+                        yield stack, op.name, tensor
+
+    def parameter_count(self) -> ParameterCount:
+        """Exact parameters by module.
+
+        Source of the convention: tied weights once, as ``transformers``' ``num_parameters`` counts.
+        """
+        numbers = Numbers(self.sizes)
+        tables = {t.name for s in self.stacks for op in s.block.ops if isinstance(op, Lookup) for t in op.weights}
+        modules, embedding, head, active = [], [], [], []
+        for stack, op, tensor in self.weights():
+            copies = 1.0 if tensor.is_shared else stack.stored
+            elements = numbers.value(Product(1.0, tensor.letters)) * copies
+            modules.append(Module(f"{stack.block.name}.{op}", str(tensor), copies, elements))
+            is_table = tensor.name in tables
+            embedding += [elements] if is_table else []
+            head += [elements] if stack.block.name == "head" and "V" in tensor.letters and not is_table else []
+            active.append(elements)
+        everything = total(m.parameters for m in modules)
+        return ParameterCount(
+            total=everything, embedding=total(embedding), non_embedding=everything - total(embedding), head=total(head),
+            active_per_token=total(active), modules=tuple(modules),
+        )  # fmt: skip
+
+    def layers(self) -> Num:
+        """How many layers run: the repeats of all stacks but the two ends."""
+        return total(s.repeat for s in self.stacks if s.block.name not in ("embedding", "head"))
+
+    def with_sizes(self, **sizes: object) -> Transformer:
+        """The same model with other sizes, for a sweep over widths: each may be an array."""
+        return Transformer(
+            self.name, {**self.sizes, **{k: number(v) for k, v in sizes.items()}}, self.stacks, self.source, self.format,
+            self.max_positions, self.learned_positions, self.config,
+        )  # fmt: skip
