@@ -77,16 +77,13 @@ def use_newer_python() -> NoReturn:
     for found in map(which, ("python3.13", "python3.12", "python3.11", "python3.14", "python3")):
         if found and call(found, "-c", probe, stderr=DEVNULL) == 0:
             become(found, os.path.abspath(__file__), *sys.argv[1:])
-    fail(
-        "Python {}.{} is older than 3.11".format(*sys.version_info), "install a newer one and have it on PATH"
-    )
+    fail("Python {}.{} is older than 3.11".format(*sys.version_info), "install a newer one")
 
 
 def key(kind: str) -> str:
     """The stamp's line once the requirements of this kind are installed for this Python."""
     with open(os.path.join(ROOT, "requirements", f"{kind}.txt"), "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
-    return "{} {}.{} {}\n".format(kind, *sys.version_info[:2], digest)
+        return "{} {}.{} {}\n".format(kind, *sys.version_info[:2], hashlib.sha256(file.read()).hexdigest())
 
 
 def ready(kind: str) -> bool:

@@ -66,9 +66,7 @@ def prepared(dev: ModuleType, *kinds: str) -> list[str]:
 
 
 def run_dev(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, ROOT / "dev.py", *arguments], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, ROOT / "dev.py", *arguments], capture_output=True, text=True, check=False)
 
 
 def test_dev_parses_on_old_pythons() -> None:
@@ -181,9 +179,7 @@ def test_locks_are_hashed_and_name_no_host(kind: str) -> None:
     assert locked(kind)
     for requirement, hashes in locked(kind).items():
         assert re.fullmatch(r"[a-z0-9-]+==[0-9][\w.]*( ; .+)?", requirement)
-        assert re.fullmatch(
-            r"=sha256:[0-9a-f]{64}( +--hash=sha256:[0-9a-f]{64})*", re.sub(r"\s+", " ", hashes)
-        )
+        assert re.fullmatch(r"=sha256:[0-9a-f]{64}( +--hash=sha256:[0-9a-f]{64})*", re.sub(r"\s+", " ", hashes))
 
 
 @pytest.mark.parametrize("kind", LOCKS)

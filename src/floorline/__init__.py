@@ -1,0 +1,58 @@
+"""Floorline: how long a transformer takes, how much memory it needs, what bounds it, and why, before hardware is rented."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from floorline.catalogue.accelerators import load_cluster as load_cluster
+    from floorline.catalogue.load import load_model as load_model
+    from floorline.count import count as count
+    from floorline.errors import FloorlineError as FloorlineError
+    from floorline.estimate import estimate as estimate
+    from floorline.fit import fit as fit
+    from floorline.specs.accelerator import Accelerator as Accelerator
+    from floorline.specs.accelerator import Cluster as Cluster
+    from floorline.specs.accelerator import Link as Link
+    from floorline.specs.assumptions import Assumptions as Assumptions
+    from floorline.specs.parallelism import Parallelism as Parallelism
+    from floorline.specs.precision import Precision as Precision
+    from floorline.specs.workload import Decode as Decode
+    from floorline.specs.workload import Generate as Generate
+    from floorline.specs.workload import Prefill as Prefill
+    from floorline.specs.workload import Train as Train
+    from floorline.sweep import sweep as sweep
+
+PUBLIC = {
+    "load_cluster": "catalogue.accelerators",
+    "load_model": "catalogue.load",
+    "count": "count",
+    "FloorlineError": "errors",
+    "estimate": "estimate",
+    "fit": "fit",
+    "Accelerator": "specs.accelerator",
+    "Cluster": "specs.accelerator",
+    "Link": "specs.accelerator",
+    "Assumptions": "specs.assumptions",
+    "Parallelism": "specs.parallelism",
+    "Precision": "specs.precision",
+    "Decode": "specs.workload",
+    "Generate": "specs.workload",
+    "Prefill": "specs.workload",
+    "Train": "specs.workload",
+    "sweep": "sweep",
+}
+"""Public name → module; each is imported when it is first asked for, so that a short question has a quick answer."""
+
+__all__ = [*PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'floorline' has no attribute {name!r}; its public names are {', '.join(sorted(PUBLIC))}")
+    found = getattr(import_module(f"floorline.{PUBLIC[name]}"), name)
+    globals()[name] = found
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from floorline.errors import BadInput
 from floorline.letters import operands
@@ -72,7 +72,9 @@ class Block:
         return tuple(t for op in self.ops if isinstance(op, CacheWrite) for t in op.outputs if t.role == CACHE)
 
 
-def block(name: str, inputs: str, ops: tuple[Op, ...], outputs: str, derived: tuple[tuple[str, str], ...] = ()) -> Block:
+def block(
+    name: str, inputs: str, ops: tuple[Op, ...], outputs: str, derived: tuple[tuple[str, str], ...] = ()
+) -> Block:
     """A block from whiteboard notation; inputs named "ids" hold integers, which take no gradient.
 
     >>> from floorline.op import contraction
@@ -80,4 +82,16 @@ def block(name: str, inputs: str, ops: tuple[Op, ...], outputs: str, derived: tu
     'DF'
     """
     given = tuple(Tensor(n, w, TOKENS if n.endswith("ids") else "activations") for n, w in operands(inputs))
-    return Block(name=name, inputs=given, ops=ops, outputs=tuple(outputs.split()), derived=derived)
+    cached = {t.name for op in ops if isinstance(op, CacheWrite) for t in op.outputs}
+    return Block(
+        name=name,
+        inputs=given,
+        ops=tuple(from_cache(op, cached) for op in ops),
+        outputs=tuple(outputs.split()),
+        derived=derived,
+    )
+
+
+def from_cache(op: Op, cached: set[str]) -> Op:
+    """The operator with its inputs marked that come out of the cache: they have the cache's format."""
+    return replace(op, inputs=tuple(replace(t, role=CACHE) if t.name in cached else t for t in op.inputs))

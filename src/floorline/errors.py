@@ -1,10 +1,10 @@
 """What can go wrong, with the exit status that the command line gives it.
 
-    FloorlineError            one line: what was wrong, what was expected, what to try
-    ├── BadInput              2: a value, a key or a file that makes no sense
-    │   └── Infeasible        2: a plan that breaks a rule (heads that do not divide, …)
-    ├── NotFound              3: a name that nobody knows, or a file that is not there
-    └── OutsideTolerance      4: a check that was asked for did not hold
+FloorlineError            one line: what was wrong, what was expected, what to try
+├── BadInput              2: a value, a key or a file that makes no sense
+│   └── Infeasible        2: a plan that breaks a rule (heads that do not divide, …)
+├── NotFound              3: a name that nobody knows, or a file that is not there
+└── OutsideTolerance      4: a check that was asked for did not hold
 """
 
 from __future__ import annotations

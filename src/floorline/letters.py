@@ -11,7 +11,7 @@ import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -21,10 +21,19 @@ from floorline.errors import BadInput
 from floorline.num import Num
 
 MEANING = {
-    "B": "batch", "T": "tokens in the query", "S": "tokens attended to", "D": "model width", "K": "key/value heads",
-    "G": "query heads per key/value head", "H": "head width", "F": "feed-forward width", "V": "vocabulary",
-    "P": "positions", "O": "positions with logits", "E": "experts",
-}  # fmt: skip
+    "B": "batch",
+    "T": "tokens in the query",
+    "S": "tokens attended to",
+    "D": "model width",
+    "K": "key/value heads",
+    "G": "query heads per key/value head",
+    "H": "head width",
+    "F": "feed-forward width",
+    "V": "vocabulary",
+    "P": "positions",
+    "O": "positions with logits",
+    "E": "experts",
+}
 
 OPERAND = re.compile(r"(/?[A-Za-z_][\w.]*)\[([A-Za-z]*)\]")
 
@@ -95,7 +104,7 @@ class Expression:
         return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(text: str) -> CodeType:
     """The checked byte code of an expression; anything but arithmetic is refused."""
     tree = ast.parse(text, mode="eval")
@@ -149,14 +158,24 @@ class Numbers:
     12.0
     """
 
-    def __init__(self, values: Mapping[str, Num], degrees: Mapping[str, Num] | None = None,
-                 derived: Mapping[str, str] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        values: Mapping[str, Num],
+        degrees: Mapping[str, Num] | None = None,
+        derived: Mapping[str, str] | None = None,
+    ) -> None:
         self.values = dict(values)
         self.degrees = dict(degrees or {})
         self.derived = dict(derived or {})
         self._products: dict[str, Num] = {}
         self._ranks: dict[tuple[str, ...], Num] = {}
         self._shares: dict[str, Num] = {}
+
+    def having(self, name: str, value: Num) -> Numbers:
+        """The same sizes with another named share; products of letters, which it does not touch, stay remembered."""
+        other = Numbers({**self.values, name: value}, self.degrees, self.derived)
+        other._products, other._ranks = self._products, self._ranks
+        return other
 
     def letter(self, letter: str) -> Num:
         """The size of a dimension, derived where the block says so (J = N + R)."""
@@ -194,7 +213,9 @@ class Numbers:
 
     def value(self, product: Product) -> Num:
         """The count as a number."""
-        result = self.letters(product.letters)
+        result = self._products.get(product.letters)
+        if result is None:
+            result = self.letters(product.letters)
         for share in product.shares:
             result = result * self.share(share)
         if product.coefficient != 1.0:

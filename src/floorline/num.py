@@ -21,7 +21,6 @@ log2 = np.log2
 maximum = np.maximum
 minimum = np.minimum
 power = np.power
-where = np.where
 
 
 def number(value: object) -> Num:
@@ -34,6 +33,16 @@ def number(value: object) -> Num:
         return float(value)
     array = np.asarray(value, dtype=np.float64)
     return array if array.ndim else float(array)
+
+
+def where(condition: object, yes: Num, no: Num) -> Num:
+    """``yes`` where the condition holds, else ``no``; a scalar stays a scalar.
+
+    >>> float(where(2.0 > 1.0, 5.0, 0.0))
+    5.0
+    """
+    result: Num = np.where(np.asarray(condition), yes, no)[()]
+    return result
 
 
 def total(values: Iterable[Num]) -> Num:

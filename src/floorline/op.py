@@ -143,7 +143,7 @@ class Elementwise(Op):
     function    what is computed ("layer_norm", "softmax", "gelu_new", …): the key of what an implementation saves
     reduces     letters of a row that is reduced: D for a norm, S for softmax, V for the loss
     statistics  numbers a row that the reduction makes, forward and backward (softmax: maximum and sum, then one)
-    linear      whether gradients pass unchanged (an addition)
+    linear      whether gradients pass unchanged (an addition), and sums over ranks may wait
     """
 
     function: str
@@ -164,19 +164,29 @@ class Elementwise(Op):
         carried = tuple(t for t in self.activations if t.name in wanted)
         if self.linear:
             return tuple(
-                View(name=f"{self.name}.d{t.name}", inputs=made, outputs=(t.gradient(),), kernel=pieces(self.kernel, "backward"))
+                View(
+                    name=f"{self.name}.d{t.name}",
+                    inputs=made,
+                    outputs=(t.gradient(),),
+                    kernel=pieces(self.kernel, "backward"),
+                )
                 for t in carried
-            )  # fmt: skip
+            )
         gradients = tuple(t.gradient() for t in (*carried, *self.weights))
         if not gradients:
             return ()
         scale = tuple(t for t in self.weights if not t.name.endswith(".bias"))
         return (
             Elementwise(
-                name=f"{self.name}.backward", inputs=(*made, *saved, *scale), outputs=gradients, function=f"{self.function}.backward",
-                reduces=self.reduces, statistics=(self.statistics[1], 0), kernel=pieces(self.kernel, "backward"),
+                name=f"{self.name}.backward",
+                inputs=(*made, *saved, *scale),
+                outputs=gradients,
+                function=f"{self.function}.backward",
+                reduces=self.reduces,
+                statistics=(self.statistics[1], 0),
+                kernel=pieces(self.kernel, "backward"),
             ),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -195,10 +205,13 @@ class Lookup(Op):
         table = self.weights[0]
         return (
             Elementwise(
-                name=f"{self.name}.wgrad", inputs=(self.outputs[0].gradient(), *self.activations), outputs=(replace(table, touched="").gradient(),),
+                name=f"{self.name}.wgrad",
+                inputs=(self.outputs[0].gradient(), *self.activations),
+                outputs=(replace(table, touched="").gradient(),),
                 function="scatter",
+                linear=True,
             ),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -210,10 +223,15 @@ class View(Op):
 
     def backward(self, wanted: frozenset[str], saved: tuple[Tensor, ...]) -> tuple[Op, ...]:
         return tuple(
-            View(name=f"{self.name}.d{t.name}", inputs=tuple(o.gradient() for o in self.outputs), outputs=(t.gradient(),),
-                 kernel=pieces(self.kernel, "backward"))
-            for t in self.activations if t.name in wanted
-        )  # fmt: skip
+            View(
+                name=f"{self.name}.d{t.name}",
+                inputs=tuple(o.gradient() for o in self.outputs),
+                outputs=(t.gradient(),),
+                kernel=pieces(self.kernel, "backward"),
+            )
+            for t in self.activations
+            if t.name in wanted
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -231,9 +249,13 @@ class CacheWrite(Op):
         if self.inputs[0].name not in wanted:
             return ()
         return (
-            View(name=f"{self.name}.backward", inputs=(self.outputs[0].gradient(),), outputs=(self.inputs[0].gradient(),),
-                 kernel=pieces(self.kernel, "backward")),
-        )  # fmt: skip
+            View(
+                name=f"{self.name}.backward",
+                inputs=(self.outputs[0].gradient(),),
+                outputs=(self.inputs[0].gradient(),),
+                kernel=pieces(self.kernel, "backward"),
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -261,8 +283,15 @@ def tensors(side: Iterable[tuple[str, str]], touched: dict[str, str]) -> tuple[T
     return tuple(Tensor.of(name, letters, touched=touched.get(name, "")) for name, letters in side)
 
 
-def contraction(name: str, text: str, *, kernel: str = "", bias: bool = False, visible: bool = False,
-                touched: dict[str, str] | None = None) -> Contraction:  # fmt: skip
+def contraction(
+    name: str,
+    text: str,
+    *,
+    kernel: str = "",
+    bias: bool = False,
+    visible: bool = False,
+    touched: dict[str, str] | None = None,
+) -> Contraction:
     """A contraction from its pattern; ``bias`` adds one over the letters that the output shares with the weight.
 
     >>> [str(t) for t in contraction("q", "h[BTD] Wq[DKGH] -> q[BTKGH]", bias=True).inputs]
@@ -271,7 +300,9 @@ def contraction(name: str, text: str, *, kernel: str = "", bias: bool = False, v
     left, right = pattern(text)
     inputs, outputs = tensors(left, touched or {}), tensors(right, {})
     if len(inputs) < 2 or len(outputs) != 1 or without(outputs[0].letters, union(*(t.letters for t in inputs))):
-        raise BadInput(f"contraction {name!r}: {text!r} must have two factors or more, and one output made of their letters")
+        raise BadInput(
+            f"contraction {name!r}: {text!r} must have two factors or more, and one output made of their letters"
+        )
     if bias:
         weight = next(t for t in inputs if t.is_weight)
         shared = "".join(x for x in weight.letters if x in outputs[0].letters)
@@ -279,25 +310,47 @@ def contraction(name: str, text: str, *, kernel: str = "", bias: bool = False, v
     return Contraction(name=name, inputs=inputs, outputs=outputs, kernel=kernel, visible=visible)
 
 
-def elementwise(name: str, text: str, function: str = "", *, kernel: str = "", phase: str = "", reduces: str = "",
-                statistics: tuple[int, int] = (0, 0), linear: bool = False) -> Elementwise:  # fmt: skip
+def elementwise(
+    name: str,
+    text: str,
+    function: str = "",
+    *,
+    kernel: str = "",
+    phase: str = "",
+    reduces: str = "",
+    statistics: tuple[int, int] = (0, 0),
+    linear: bool = False,
+) -> Elementwise:
     """An elementwise operator from its pattern: ``elementwise("act", "up[BTF] -> act[BTF]", "gelu")``."""
     left, right = pattern(text)
-    return Elementwise(name=name, inputs=tensors(left, {}), outputs=tensors(right, {}), kernel=kernel, phase=phase,
-                       function=function or name, reduces=reduces, statistics=statistics, linear=linear)  # fmt: skip
+    return Elementwise(
+        name=name,
+        inputs=tensors(left, {}),
+        outputs=tensors(right, {}),
+        kernel=kernel,
+        phase=phase,
+        function=function or name,
+        reduces=reduces,
+        statistics=statistics,
+        linear=linear,
+    )
 
 
 def lookup(name: str, text: str, index: str, touched: str) -> Lookup:
     """Rows of a table: ``lookup("tokens", "ids[BT] /We[VD] -> x[BTD]", "V", touched="min(B*T/V, 1)")``."""
     left, right = pattern(text)
-    inputs = tuple(Tensor.of(n, w, touched=touched) if n.lstrip("/").startswith("W") else Tensor(n, w, "tokens") for n, w in left)
+    inputs = tuple(
+        Tensor.of(n, w, touched=touched) if n.lstrip("/").startswith("W") else Tensor(n, w, "tokens") for n, w in left
+    )
     return Lookup(name=name, inputs=inputs, outputs=tensors(right, {}), index=index)
 
 
 def cache_write(name: str, text: str, *, kernel: str = "") -> CacheWrite:
     """New keys or values join the cache: ``cache_write("cache_k", "k[BTKH] -> kc[BSKH]")``."""
     left, right = pattern(text)
-    return CacheWrite(name=name, inputs=tensors(left, {}), outputs=tuple(Tensor(n, w, CACHE) for n, w in right), kernel=kernel)
+    return CacheWrite(
+        name=name, inputs=tensors(left, {}), outputs=tuple(Tensor(n, w, CACHE) for n, w in right), kernel=kernel
+    )
 
 
 def view(name: str, text: str, *, kernel: str = "") -> View:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 from floorline.block import Block
-from floorline.implementations.implementation import Implementation
+from floorline.implementations.implementation import Implementation, Keep
 from floorline.op import Contraction, Elementwise, Op, pieces
 from floorline.tensor import GRADIENT, TOKENS, Tensor
 
@@ -43,7 +43,12 @@ def kernels(ops: Iterable[Op], outputs: Iterable[str], implementation: Implement
     """Operators grouped into launches: neighbours that share a label which the implementation fuses."""
     groups: list[list[Op]] = []
     for op in ops:
-        fuses = bool(groups) and bool(op.kernel) and groups[-1][-1].kernel == op.kernel and base(op.kernel) in implementation.fused
+        fuses = (
+            bool(groups)
+            and bool(op.kernel)
+            and groups[-1][-1].kernel == op.kernel
+            and base(op.kernel) in implementation.fused
+        )
         if fuses or (groups and implementation.one_launch):
             groups[-1].append(op)
         else:
@@ -67,7 +72,7 @@ def grouped(groups: list[list[Op]], outputs: frozenset[str]) -> tuple[Kernel, ..
     return tuple(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def inference(block: Block) -> tuple[Op, ...]:
     """The operators without those of training alone (dropout, loss): what they would have changed passes through."""
     names: dict[str, str] = {}
@@ -78,10 +83,14 @@ def inference(block: Block) -> tuple[Op, ...]:
         else:
             kept.append(op.renamed(names) if names else op)
     back = {v: k for k, v in names.items() if k in block.outputs}
-    return tuple(replace(op, outputs=tuple(replace(t, name=back.get(t.name, t.name)) for t in op.outputs)) for op in kept) if back else tuple(kept)
+    return (
+        tuple(replace(op, outputs=tuple(replace(t, name=back.get(t.name, t.name)) for t in op.outputs)) for op in kept)
+        if back
+        else tuple(kept)
+    )
 
 
-@lru_cache(maxsize=None)
+@cache
 def differentiable(block: Block) -> frozenset[str]:
     """Names through which gradients flow: inputs that are not integers, and whatever depends on them or on weights."""
     found = {t.name for t in block.inputs if t.role != TOKENS}
@@ -105,7 +114,7 @@ class Saved:
     by: dict[str, tuple[Tensor, ...]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def saved(block: Block, implementation: Implementation) -> Saved:
     """What autograd keeps for the backward pass of a block, each tensor once.
 
@@ -121,6 +130,8 @@ def saved(block: Block, implementation: Implementation) -> Saved:
             found[tensor.name] = tensor
             if tensor.name not in given:
                 maker.setdefault(tensor.name, op)
+        if recomputes(kernel, implementation):
+            by.update(read_again(kernel, implementation, by))
     return Saved(tuple(found.values()), maker, by)
 
 
@@ -136,9 +147,33 @@ def kept(kernel: Kernel, implementation: Implementation) -> Iterator[tuple[Op, T
         return
     made = {t.name for op in kernel.ops for t in op.outputs}
     yield from ((op, t) for op in kernel.ops for t in op.activations if t.name not in made)
-    row = next(op for op in kernel.ops if isinstance(op, Elementwise) and op.reduces)
+    row = row_operator(kernel)
     for keep in implementation.kernels[kernel.name]:
-        yield from ((row, t) for t in (kernel.outputs if keep.what == "output" else keep.tensors(row)))
+        yield from ((row, t) for t in statistics(keep, kernel, row))
+
+
+def read_again(
+    kernel: Kernel, implementation: Implementation, by: dict[str, tuple[Tensor, ...]]
+) -> dict[str, tuple[Tensor, ...]]:
+    """What the backward pass of such a kernel reads: its inside as it was computed again, and its statistics."""
+    there = {t.name: t for op in kernel.ops for t in (*op.inputs, *op.outputs)}
+    row = row_operator(kernel)
+    kept_rows = tuple(t for keep in implementation.kernels[kernel.name] for t in statistics(keep, kernel, row))
+    found = {
+        op.name: tuple(there[t.copy_of or t.name] for t in by[op.name] if (t.copy_of or t.name) in there)
+        for op in kernel.ops
+    }
+    return {**found, row.name: found[row.name] + kept_rows}
+
+
+def row_operator(kernel: Kernel) -> Elementwise:
+    """The operator of a kernel that reduces rows, whose statistics the kernel keeps."""
+    return next(op for op in kernel.ops if isinstance(op, Elementwise) and op.reduces)
+
+
+def statistics(keep: Keep, kernel: Kernel, row: Elementwise) -> tuple[Tensor, ...]:
+    """What a kernel that computes its inside again keeps besides its inputs."""
+    return kernel.outputs if keep.what == "output" else keep.tensors(row)
 
 
 def ancestors(ops: tuple[Op, ...], wanted: Iterable[str], maker: dict[str, Op], have: Iterable[str]) -> tuple[Op, ...]:
@@ -161,7 +196,7 @@ def again(op: Op, label: str = "") -> Op:
     return replace(op, name=f"{op.name}.recompute", kernel=label or op.kernel)
 
 
-@lru_cache(maxsize=None)
+@cache
 def dropped(block: Block, implementation: Implementation, recompute: str) -> frozenset[str]:
     """Kept tensors that a recompute policy gives up: all of them (full), or those inside the attention core (selective)."""
     everything = saved(block, implementation)
@@ -177,7 +212,7 @@ def dropped(block: Block, implementation: Implementation, recompute: str) -> fro
     return frozenset(n for n in names if n not in keeps and everything.maker.get(n) in core and n not in (made & used))
 
 
-@lru_cache(maxsize=None)
+@cache
 def stored(block: Block, implementation: Implementation, recompute: str) -> tuple[Tensor, ...]:
     """What stays in memory between forward and backward under a recompute policy."""
     lost = dropped(block, implementation, recompute)
@@ -185,17 +220,21 @@ def stored(block: Block, implementation: Implementation, recompute: str) -> tupl
     return tuple(t for t in block.inputs if t.role != TOKENS) if recompute == "full" else kept_tensors
 
 
-@lru_cache(maxsize=None)
+@cache
 def backward(block: Block, implementation: Implementation, recompute: str = "none") -> tuple[Op, ...]:
     """The backward pass: what is run again, then gradients in reverse order, those of inputs before those of weights."""
     keeps, flows = saved(block, implementation), differentiable(block)
     lost = dropped(block, implementation, recompute)
     have = {t.name for t in keeps.tensors if t.name not in lost} | {t.name for t in block.inputs}
-    found: list[Op] = [again(op) for op in ancestors(block.ops, [t.name for t in keeps.tensors if t.name in lost], keeps.maker, have)]
+    found: list[Op] = [
+        again(op) for op in ancestors(block.ops, [t.name for t in keeps.tensors if t.name in lost], keeps.maker, have)
+    ]
     for kernel in reversed(kernels(block.ops, block.outputs, implementation)):
         found += inside_again(kernel, implementation, keeps)
         parts = [g for op in reversed(kernel.ops) for g in op.backward(flows, keeps.by[op.name])]
-        found += sorted(parts, key=lambda op: any(t.role == GRADIENT for t in op.outputs) and isinstance(op, Contraction))
+        found += sorted(
+            parts, key=lambda op: any(t.role == GRADIENT for t in op.outputs) and isinstance(op, Contraction)
+        )
     return tuple(found)
 
 

@@ -124,9 +124,13 @@ class Transformer:
             active.append(elements)
         everything = total(m.parameters for m in modules)
         return ParameterCount(
-            total=everything, embedding=total(embedding), non_embedding=everything - total(embedding), head=total(head),
-            active_per_token=total(active), modules=tuple(modules),
-        )  # fmt: skip
+            total=everything,
+            embedding=total(embedding),
+            non_embedding=everything - total(embedding),
+            head=total(head),
+            active_per_token=total(active),
+            modules=tuple(modules),
+        )
 
     def layers(self) -> Num:
         """How many layers run: the repeats of all stacks but the two ends."""
@@ -135,6 +139,12 @@ class Transformer:
     def with_sizes(self, **sizes: object) -> Transformer:
         """The same model with other sizes, for a sweep over widths: each may be an array."""
         return Transformer(
-            self.name, {**self.sizes, **{k: number(v) for k, v in sizes.items()}}, self.stacks, self.source, self.format,
-            self.max_positions, self.learned_positions, self.config,
-        )  # fmt: skip
+            self.name,
+            {**self.sizes, **{k: number(v) for k, v in sizes.items()}},
+            self.stacks,
+            self.source,
+            self.format,
+            self.max_positions,
+            self.learned_positions,
+            self.config,
+        )

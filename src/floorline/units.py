@@ -55,8 +55,15 @@ def example(dimension: str) -> str:
     >>> example("B")
     '80 GB'
     """
-    return {"B": "80 GB", "B/s": "3.35 TB/s", "FLOP/s": "989.4 TFLOP/s", "FLOP": "1 TFLOP", "s": "5 us",
-            "Hz": "1.83 GHz", "W": "700 W"}.get(dimension, "132")  # fmt: skip
+    return {
+        "B": "80 GB",
+        "B/s": "3.35 TB/s",
+        "FLOP/s": "989.4 TFLOP/s",
+        "FLOP": "1 TFLOP",
+        "s": "5 us",
+        "Hz": "1.83 GHz",
+        "W": "700 W",
+    }.get(dimension, "132")
 
 
 def scaled(value: float, steps: dict[str, float], unit: str, digits: int = 4) -> str:

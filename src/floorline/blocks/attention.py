@@ -10,8 +10,16 @@ from floorline.blocks.norm import dropout as drop_elements
 from floorline.op import Op, cache_write, contraction, elementwise
 
 
-def attention(source: str, target: str, *, bias: bool = False, out_bias: bool = False, rotary: bool = False,
-              dropout: bool = False, softmax: str = "softmax") -> tuple[Op, ...]:  # fmt: skip
+def attention(
+    source: str,
+    target: str,
+    *,
+    bias: bool = False,
+    out_bias: bool = False,
+    rotary: bool = False,
+    dropout: bool = False,
+    softmax: str = "softmax",
+) -> tuple[Op, ...]:
     """From normalised states ``source[BTD]`` to the branch ``target[BTD]``.
 
     bias, out_bias  biases of the query/key/value projections and of the output projection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from floorline.block import Block, block
 from floorline.blocks.attention import attention
@@ -52,7 +52,7 @@ def join(kind: DecoderKind, name: str, stream: str, branch: str, target: str) ->
     return (dropout(f"{name}_drop", branch, f"{branch}_drop"), residual(name, stream, f"{branch}_drop", target))
 
 
-@lru_cache(maxsize=None)
+@cache
 def decoder(kind: DecoderKind) -> Block:
     """One decoder layer of this kind, from ``x[BTD]`` to ``y[BTD]``.
 
@@ -60,10 +60,17 @@ def decoder(kind: DecoderKind) -> Block:
     19
     """
     layer = gated_feed_forward if kind.gated else feed_forward
-    ops = (  # fmt: skip
+    ops = (
         normalise(kind, "norm1", "x", "h"),
-        *attention("h", "attn", bias=kind.bias, out_bias=kind.out_bias, rotary=kind.rotary, dropout=kind.attention_dropout,
-                   softmax=kind.softmax),
+        *attention(
+            "h",
+            "attn",
+            bias=kind.bias,
+            out_bias=kind.out_bias,
+            rotary=kind.rotary,
+            dropout=kind.attention_dropout,
+            softmax=kind.softmax,
+        ),
         *join(kind, "add1", "x", "attn", "x1"),
         normalise(kind, "norm2", "x1", "h2"),
         *layer("h2", "ffn", kind.activation, bias=kind.ffn_bias),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from floorline.block import Block, block
-from floorline.blocks.norm import dropout, layer_norm, residual, rms_norm
+from floorline.blocks.norm import dropout, layer_norm, rms_norm
 from floorline.op import Op, contraction, elementwise, lookup
 
 
-@lru_cache(maxsize=None)
+@cache
 def embedding(*, positions: bool = False, drop: bool = False) -> Block:
     """Rows of the token table, plus rows of a table of learned positions, plus dropout in training.
 
@@ -30,7 +30,7 @@ def embedding(*, positions: bool = False, drop: bool = False) -> Block:
     return block("embedding", given, (*ops, *((dropout("drop", last, "y"),) if drop else ())), "y")
 
 
-@lru_cache(maxsize=None)
+@cache
 def head(*, tied: bool, rms: bool, norm_bias: bool = False) -> Block:
     """Final norm and the matmul to the vocabulary; a tied head reads the token table. The loss is part of training.
 

@@ -12,7 +12,13 @@ def layer_norm(name: str, source: str, target: str, letters: str = "BTD", *, bia
     ['x[BTD]', 'Wnorm1[D]', 'Wnorm1.bias[D]']
     """
     shift = f" W{name}.bias[D]" if bias else ""
-    return elementwise(name, f"{source}[{letters}] W{name}[D]{shift} -> {target}[{letters}]", "layer_norm", reduces="D", statistics=(2, 2))
+    return elementwise(
+        name,
+        f"{source}[{letters}] W{name}[D]{shift} -> {target}[{letters}]",
+        "layer_norm",
+        reduces="D",
+        statistics=(2, 2),
+    )
 
 
 def rms_norm(name: str, source: str, target: str, letters: str = "BTD") -> Elementwise:
@@ -21,7 +27,9 @@ def rms_norm(name: str, source: str, target: str, letters: str = "BTD") -> Eleme
     >>> [str(t) for t in rms_norm("norm1", "x", "h").inputs]
     ['x[BTD]', 'Wnorm1[D]']
     """
-    return elementwise(name, f"{source}[{letters}] W{name}[D] -> {target}[{letters}]", "rms_norm", reduces="D", statistics=(1, 1))
+    return elementwise(
+        name, f"{source}[{letters}] W{name}[D] -> {target}[{letters}]", "rms_norm", reduces="D", statistics=(1, 1)
+    )
 
 
 def residual(name: str, stream: str, branch: str, target: str, letters: str = "BTD") -> Elementwise:

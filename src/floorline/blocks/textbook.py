@@ -8,7 +8,7 @@ which their numbers are reproduced; real models have their own blocks.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from floorline.block import Block, block
 from floorline.blocks.attention import core, keep, projections
@@ -20,7 +20,7 @@ def one_pass(name: str, source: str, target: str) -> Elementwise:
     return elementwise(name, f"{source}[BTD] -> {target}[BTD]", "pass")
 
 
-@lru_cache(maxsize=None)
+@cache
 def textbook() -> Block:
     """The layer, from ``x[BTD]`` to ``y[BTD]``: twelve launches where attention is not fused.
 
@@ -43,7 +43,7 @@ def textbook() -> Block:
     return block("block", "x[BTD]", ops, "y")
 
 
-@lru_cache(maxsize=None)
+@cache
 def textbook_head() -> Block:
     """Logits by the token table, without a final norm."""
     return block("head", "x[BTD]", (contraction("logits", "x[BTD] /We[VD] -> z[BTV]"),), "z")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ def load_model(what: str | os.PathLike[str] | Mapping[str, object] | Transformer
     cached = hub_config(text) if text.count("/") == 1 else None
     if cached is not None:
         return from_path(cached, text)
-    raise NotFound(f"model {text[:80]!r} is not in the catalogue; {near(text, [*names(), *aliases()])} ('floorline models' lists all)")
+    raise NotFound(
+        f"model {text[:80]!r} is not in the catalogue; {near(text, [*names(), *aliases()])} ('floorline models' lists all)"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -50,7 +52,7 @@ def from_catalogue(name: str) -> Transformer:
     return read(entry["config"], entry["name"], entry["source"])
 
 
-@lru_cache(maxsize=None)
+@cache
 def model_entry(name: str) -> dict[str, Any]:
     """The catalogue's file of a model: name, aliases, published_parameters, source, note, config."""
     entry: dict[str, Any] = json.loads((HERE / "models" / f"{name}.json").read_text())
@@ -76,7 +78,9 @@ def from_path(path: Path, name: str = "") -> Transformer:
     """
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise BadInput(f"{path}: the folder holds no config.json; expected a model folder as Hugging Face lays it out")
+            raise BadInput(
+                f"{path}: the folder holds no config.json; expected a model folder as Hugging Face lays it out"
+            )
         path, name = path / "config.json", name or path.resolve().name
     elif not name:
         name = path.resolve().parent.name if path.name == "config.json" else path.stem
@@ -92,7 +96,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes(), parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
-        where = f"line {error.lineno}, column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
+        where = (
+            f"line {error.lineno}, column {error.colno}: {error.msg}"
+            if isinstance(error, json.JSONDecodeError)
+            else str(error)
+        )
         raise BadInput(f"{path}: not valid JSON ({where[:100]}); is the file cut off?") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
@@ -107,7 +115,9 @@ def hub_config(name: str) -> Path | None:
     """The ``config.json`` of a hub id in the local Hugging Face cache, the newest snapshot, or None."""
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    found = sorted((cache / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"), key=lambda p: p.stat().st_mtime)
+    found = sorted(
+        (cache / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"), key=lambda p: p.stat().st_mtime
+    )
     return found[-1] if found else None
 
 

@@ -11,11 +11,27 @@ from floorline.num import Num, number
 LARGEST = {"layers": 1e6, "size": 1e9}
 SIZE_WORDS = ("size", "dim", "num_", "n_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
 HARMLESS = {
-    "num_labels", "n_ctx", "initializer_range", "id2label", "label2id", "pad_vocab_size_multiple", "task_specific_params",
-    "num_return_sequences", "num_beams", "num_beam_groups", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "n_special",
-    "embedding_size_note", "chunk_size_feed_forward", "max_window_layers", "summary_proj_to_labels", "dim_note",
-    "quantization_config", "transformers_version", "chunk_size_feed_forward",
-}  # fmt: skip
+    "num_labels",
+    "n_ctx",
+    "initializer_range",
+    "id2label",
+    "label2id",
+    "pad_vocab_size_multiple",
+    "task_specific_params",
+    "num_return_sequences",
+    "num_beams",
+    "num_beam_groups",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "n_special",
+    "embedding_size_note",
+    "chunk_size_feed_forward",
+    "max_window_layers",
+    "summary_proj_to_labels",
+    "dim_note",
+    "quantization_config",
+    "transformers_version",
+}
 
 
 class Config:
@@ -96,7 +112,12 @@ class Config:
         raises BadInput that names the key
         """
         for key, value in self.values.items():
-            if key in self.read or key in HARMLESS or value is None or key.endswith(("_token_id", "_dropout", "_eps", "_theta")):
+            if (
+                key in self.read
+                or key in HARMLESS
+                or value is None
+                or key.endswith(("_token_id", "_dropout", "_eps", "_theta"))
+            ):
                 continue
             if isinstance(value, (int, float)) and not isinstance(value, bool) and any(w in key for w in SIZE_WORDS):
                 raise BadInput(
@@ -126,6 +147,6 @@ def divisors_near(whole: float, wanted: float, count: int = 4) -> list[int]:
     [16, 32, 64, 128]
     """
     n = int(whole)
-    found = {d for d in range(1, int(math.isqrt(n)) + 1) if n % d == 0} if n <= 10**9 else {1}
+    found = {d for d in range(1, math.isqrt(n) + 1) if n % d == 0} if n <= 10**9 else {1}
     found |= {n // d for d in found}
     return sorted(sorted(found, key=lambda d: abs(math.log(d / wanted)))[:count])

@@ -22,13 +22,24 @@ def read(config: Config) -> Transformer:
     tied = config.flag("tie_word_embeddings", True)
     positions = config.size("n_positions", 1024.0)
     kind = DecoderKind(
-        rms=False, activation=config.text("activation_function", "gelu_new"), norm_bias=bias, bias=bias, out_bias=bias, ffn_bias=bias,
-        attention_dropout=config.share("attn_pdrop", 0.1) > 0.0, residual_dropout=config.share("resid_pdrop", 0.1) > 0.0,
-    )  # fmt: skip
+        rms=False,
+        activation=config.text("activation_function", "gelu_new"),
+        norm_bias=bias,
+        bias=bias,
+        out_bias=bias,
+        ffn_bias=bias,
+        attention_dropout=config.share("attn_pdrop", 0.1) > 0.0,
+        residual_dropout=config.share("resid_pdrop", 0.1) > 0.0,
+    )
     sizes = {
-        "D": width, "K": heads, "G": 1.0, "H": divide(config, width, heads, "n_embd", "n_head"), "F": config.size("n_inner", 4.0 * width),
-        "V": config.size("vocab_size", 50257.0), "P": positions,
-    }  # fmt: skip
+        "D": width,
+        "K": heads,
+        "G": 1.0,
+        "H": divide(config, width, heads, "n_embd", "n_head"),
+        "F": config.size("n_inner", 4.0 * width),
+        "V": config.size("vocab_size", 50257.0),
+        "P": positions,
+    }
     stacks = (
         Stack(embedding(positions=True, drop=config.share("embd_pdrop", 0.1) > 0.0)),
         Stack(decoder(kind), config.size("n_layer", 12.0, most=LARGEST["layers"])),

@@ -19,22 +19,36 @@ def read(config: Config) -> Transformer:
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
     kv_heads = config.size("num_key_value_heads", heads)
     bias, ffn_bias = config.flag("attention_bias", False), config.flag("mlp_bias", False)
-    head_dim: Num = config.size("head_dim") if config.get("head_dim") is not None else divide(
-        config, width, heads, "hidden_size", "num_attention_heads"
-    )  # fmt: skip
+    head_dim: Num = (
+        config.size("head_dim")
+        if config.get("head_dim") is not None
+        else divide(config, width, heads, "hidden_size", "num_attention_heads")
+    )
     kind = DecoderKind(
-        rms=True, activation=config.text("hidden_act", "silu"), bias=bias, out_bias=bias, ffn_bias=ffn_bias, rotary=True, gated=True,
+        rms=True,
+        activation=config.text("hidden_act", "silu"),
+        bias=bias,
+        out_bias=bias,
+        ffn_bias=ffn_bias,
+        rotary=True,
+        gated=True,
         softmax="softmax_fp32",
         attention_dropout=config.share("attention_dropout", 0.0) > 0.0,
-    )  # fmt: skip
+    )
     sizes = {
-        "D": width, "K": kv_heads, "G": divide(config, heads, kv_heads, "num_attention_heads", "num_key_value_heads"), "H": head_dim,
-        "F": config.size("intermediate_size"), "V": config.size("vocab_size"),
-    }  # fmt: skip
+        "D": width,
+        "K": kv_heads,
+        "G": divide(config, heads, kv_heads, "num_attention_heads", "num_key_value_heads"),
+        "H": head_dim,
+        "F": config.size("intermediate_size"),
+        "V": config.size("vocab_size"),
+    }
     stacks = (
         Stack(embedding()),
         Stack(decoder(kind), config.size("num_hidden_layers", most=LARGEST["layers"])),
         Stack(head(tied=config.flag("tie_word_embeddings", False), rms=True), tokens=(("T", "O"),)),
     )
     longest = config.size("max_position_embeddings", 0.0)
-    return Transformer(config.name, sizes, stacks, max_positions=longest if longest is not None and longest != 0.0 else None)
+    return Transformer(
+        config.name, sizes, stacks, max_positions=longest if longest is not None and longest != 0.0 else None
+    )

@@ -26,7 +26,9 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "") ->
     124439808.0
     """
     if not isinstance(values, Mapping):
-        raise BadInput(f"{name}: a configuration is a JSON object with Hugging Face fields, not {type(values).__name__}")
+        raise BadInput(
+            f"{name}: a configuration is a JSON object with Hugging Face fields, not {type(values).__name__}"
+        )
     kind = values.get("model_type")
     if kind is None:
         raise BadInput(f"{name}: the key 'model_type' is missing; expected one of {', '.join(sorted(FAMILIES))}")

@@ -23,10 +23,13 @@ def read(config: Config) -> Transformer:
     kv_heads = config.size("num_key_value_heads", heads)
     with_vocabulary = config.get("vocab_size") is not None
     sizes = {
-        "D": width, "K": kv_heads, "G": divide(config, heads, kv_heads, "num_attention_heads", "num_key_value_heads"),
+        "D": width,
+        "K": kv_heads,
+        "G": divide(config, heads, kv_heads, "num_attention_heads", "num_key_value_heads"),
         "H": config.size("head_dim", divide(config, width, heads, "hidden_size", "num_attention_heads")),
-        "F": config.size("intermediate_size", 4.0 * width), **({"V": config.size("vocab_size")} if with_vocabulary else {}),
-    }  # fmt: skip
+        "F": config.size("intermediate_size", 4.0 * width),
+        **({"V": config.size("vocab_size")} if with_vocabulary else {}),
+    }
     layers = Stack(textbook(), config.size("num_hidden_layers", most=LARGEST["layers"]))
     ends = (Stack(embedding()), Stack(textbook_head(), tokens=(("T", "O"),))) if with_vocabulary else ()
     stacks = (ends[0], layers, ends[1]) if ends else (layers,)

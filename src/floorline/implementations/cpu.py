@@ -9,5 +9,11 @@ from floorline.implementations.implementation import Implementation
 
 EAGER_CPU = Implementation("unfused-cpu", "transformers eager on a CPU", MERGED, saves("", ""), expands="G")
 FLASH_CPU = Implementation("flash-cpu", "the CPU's flash attention", FUSED, saves("", ""), {"attention": KEPT})
-MATH_CPU = Implementation("math-cpu", "scaled-dot-product attention with dropout on a CPU: composed, in fp32", MERGED, saves("", ""), expands="G",
-                          attention_format="fp32")  # fmt: skip
+MATH_CPU = Implementation(
+    "math-cpu",
+    "scaled-dot-product attention with dropout on a CPU: composed, in fp32",
+    MERGED,
+    saves("", ""),
+    expands="G",
+    attention_format="fp32",
+)

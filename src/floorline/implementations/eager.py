@@ -36,8 +36,16 @@ def saves(statistics: str, mask: str) -> Mapping[str, tuple[Keep, ...]]:
 
 
 EAGER = Implementation(
-    "unfused", "transformers with eager attention on CUDA: dropout masks are one byte", MERGED, saves("fp32", "mask"), expands="G",
-)  # fmt: skip
+    "unfused",
+    "transformers with eager attention on CUDA: dropout masks are one byte",
+    MERGED,
+    saves("fp32", "mask"),
+    expands="G",
+)
 EAGER_META = Implementation(
-    "unfused-meta", "transformers eager on PyTorch's meta device: dropout masks have the activations' format", MERGED, saves("fp32", ""), expands="G",
-)  # fmt: skip
+    "unfused-meta",
+    "transformers eager on PyTorch's meta device: dropout masks have the activations' format",
+    MERGED,
+    saves("fp32", ""),
+    expands="G",
+)

@@ -14,9 +14,17 @@ KEPT = (Keep("output"), Keep("logsumexp", "row", "fp32"))
 CUDA_KEPT = (*KEPT, Keep("rng", "none", "rng_state"))
 
 FLASH = Implementation(
-    "flash", "flash attention, everything else as unfused", FUSED, saves("fp32", "mask"), {"attention": CUDA_KEPT},
-)  # fmt: skip
+    "flash",
+    "flash attention, everything else as unfused",
+    FUSED,
+    saves("fp32", "mask"),
+    {"attention": CUDA_KEPT},
+)
 COMPULSORY = Implementation(
-    "compulsory", "one launch for everything: each weight and cached byte once, activations stay on chip; a lower bound", FUSED,
-    saves("fp32", "mask"), {"attention": CUDA_KEPT}, one_launch=True,
-)  # fmt: skip
+    "compulsory",
+    "one launch for everything: each weight and cached byte once, activations stay on chip; a lower bound",
+    FUSED,
+    saves("fp32", "mask"),
+    {"attention": CUDA_KEPT},
+    one_launch=True,
+)

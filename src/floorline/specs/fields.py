@@ -8,14 +8,22 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, field, fields
 from typing import Any
 
+import numpy as np
+
 from floorline.errors import BadInput
 from floorline.num import Num, all_true, number
 
-import numpy as np
 
-
-def spec(doc: str, *, unit: str = "-", default: Any = MISSING, aliases: tuple[str, ...] = (), least: float = 1.0,
-         most: float = 1e9, whole: bool = True) -> Any:  # fmt: skip
+def spec(
+    doc: str,
+    *,
+    unit: str = "-",
+    default: Any = MISSING,
+    aliases: tuple[str, ...] = (),
+    least: float = 1.0,
+    most: float = 1e9,
+    whole: bool = True,
+) -> Any:
     """A numeric field: what it means, its unit, its range, whether it must be whole, and the flags it answers to."""
     meta = {"doc": doc, "unit": unit, "aliases": aliases, "least": least, "most": most, "whole": whole}
     return field(default=default, metadata=meta) if default is not MISSING else field(metadata=meta)
@@ -50,6 +58,8 @@ def checked(item: Field[Any], value: object) -> Num | None:
     if value is None and item.default is None:
         return None
     meta = item.metadata
+    if type(value) in (int, float) and meta["least"] <= value <= meta["most"] and (not meta["whole"] or value == int(value)):  # type: ignore[operator, call-overload]
+        return float(value)  # type: ignore[arg-type]
     expected = f"{'a whole number' if meta['whole'] else 'a number'} from {meta['least']:g} to {meta['most']:g}"
     if isinstance(value, (bool, str, bytes)) or value is None:
         raise BadInput(f"{item.name} is {str(value)[:40]!r}; expected {expected}")

@@ -21,12 +21,25 @@ class Parallelism:
     tp: Num = spec("tensor-parallel ranks", aliases=("--tensor-parallel-size", "--tp"), default=1, most=DEVICES)
     dp: Num = spec("data-parallel ranks", aliases=("--data-parallel-size", "--dp"), default=1, most=DEVICES)
     cp: Num = spec("context-parallel ranks", aliases=("--context-parallel-size", "--cp"), default=1, most=DEVICES)
-    sequence_parallel: str = choice("split norms and residuals by tokens over the tensor-parallel ranks", ("no", "yes"), "no")
-    context: str = choice("how context parallelism joins: gather keys and values, or all-to-all to heads (Ulysses)",
-                          ("all-gather", "all-to-all"), "all-gather")  # fmt: skip
-    zero_stage: str = choice("what data-parallel ranks share out: 1 optimizer state, 2 gradients too, 3 weights too", ("0", "1", "2", "3"), "0")
-    recompute: str = choice("what the backward pass computes again", ("none", "selective", "full"), "none",
-                            aliases=("--recompute-granularity",))  # fmt: skip
+    sequence_parallel: str = choice(
+        "split norms and residuals by tokens over the tensor-parallel ranks", ("no", "yes"), "no"
+    )
+    context: str = choice(
+        "how context parallelism joins: gather keys and values, or all-to-all to heads (Ulysses)",
+        ("all-gather", "all-to-all"),
+        "all-gather",
+    )
+    zero_stage: str = choice(
+        "what data-parallel ranks share out: 1 optimizer state, 2 gradients too, 3 weights too",
+        ("0", "1", "2", "3"),
+        "0",
+    )
+    recompute: str = choice(
+        "what the backward pass computes again",
+        ("none", "selective", "full"),
+        "none",
+        aliases=("--recompute-granularity",),
+    )
 
     def __post_init__(self) -> None:
         check(self)

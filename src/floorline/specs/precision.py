@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from floorline.specs.fields import check, choice
 
 BYTES = {
-    "fp64": 8.0, "fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5, "fp4": 0.5,
-    "int64": 8.0, "mask": 1.0, "rng_state": 24.0,
-}  # fmt: skip
+    "fp64": 8.0,
+    "fp32": 4.0,
+    "tf32": 4.0,
+    "bf16": 2.0,
+    "fp16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "int4": 0.5,
+    "fp4": 0.5,
+    "int64": 8.0,
+    "mask": 1.0,
+    "rng_state": 24.0,
+}
 """Bytes an element. "mask" is a stored boolean, "rng_state" the three 8-byte words that flash attention keeps."""
 
 FORMATS = ("bf16", "fp16", "fp32", "tf32", "fp64", "fp8", "int8", "int4", "fp4")
@@ -41,6 +52,16 @@ class Precision:
         """The same with another format of the key/value cache."""
         return replace(self, kv_cache=name)
 
+    def in_training(self) -> Precision:
+        """The same where keys and values are activations like others."""
+        return replace(self, kv_cache=self.activations)
+
+    @cached_property
+    def by_role(self) -> dict[str, float]:
+        """Bytes an element of each role."""
+        roles = {"weights": self.weights, "activations": self.activations, "kv_cache": self.kv_cache, "gradients": self.gradients}
+        return {"tokens": BYTES["int64"], **{role: BYTES[name] for role, name in roles.items()}}
+
     def bytes(self, role: str, own: str = "") -> float:
         """Bytes an element of a role, or of a tensor's own format."""
-        return BYTES[own or ("int64" if role == "tokens" else getattr(self, role))]
+        return BYTES[own] if own else self.by_role[role]

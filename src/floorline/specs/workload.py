@@ -18,8 +18,12 @@ class Train:
     1024.0
     """
 
-    micro_batch: Num = spec("sequences in one micro-batch, on each data-parallel rank", aliases=("--micro-batch-size",), default=1)
-    global_batch: Num = spec("sequences in one optimizer step, over all ranks", aliases=("--global-batch-size",), default=1)
+    micro_batch: Num = spec(
+        "sequences in one micro-batch, on each data-parallel rank", aliases=("--micro-batch-size",), default=1
+    )
+    global_batch: Num = spec(
+        "sequences in one optimizer step, over all ranks", aliases=("--global-batch-size",), default=1
+    )
     seq_len: Num = spec("tokens in a sequence", aliases=("--seq-length", "--seq-len"), most=TOKENS)
 
     def __post_init__(self) -> None:
@@ -36,7 +40,9 @@ class Prefill:
 
     batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
     prompt_len: Num = spec("tokens of the prompt", aliases=("--input-len", "--isl"), most=TOKENS)
-    cached_len: Num = spec("tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS)
+    cached_len: Num = spec(
+        "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
+    )
     logits: str = choice("positions whose logits are computed", ("last", "all"), "last")
 
     def __post_init__(self) -> None:
@@ -69,7 +75,9 @@ class Generate:
     batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
     prompt_len: Num = spec("tokens of the prompt", aliases=("--input-len", "--isl"), default=1024, most=TOKENS)
     output_len: Num = spec("tokens to generate", aliases=("--output-len", "--osl"), default=128, most=1e6)
-    cached_len: Num = spec("tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS)
+    cached_len: Num = spec(
+        "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,0 +1,150 @@
+"""Inference arithmetic of a plain transformer: parameters, KV cache, capacity, latency.
+
+The letters are those of the project: L layers, D width, N = K·G heads, K key/value heads, H head width. The numbers in the
+examples are those of the article's 52-billion model (L = 64, D = 8192, N = 128, H = 64, two bytes an element).
+"""
+
+from __future__ import annotations
+
+from floorline.num import Num, minimum, power
+
+
+def layer_stack_parameters(layers: Num, width: Num) -> Num:
+    r"""Parameters of L plain layers: 4D² in attention and 8D² in the feed-forward; biases, norms and tables left out.
+
+    $$P = 12 L D^2$$
+
+    layers   L  layers       [-]
+    width    D  model width  [-]
+    returns  P  parameters   [-]
+
+    Source: Chen 2022, "Transformer inference arithmetic", section capacity (52 B).
+
+    >>> float(layer_stack_parameters(64.0, 8192.0))
+    51539607552.0
+    """
+    return 12.0 * layers * power(width, 2.0)
+
+
+def kv_bytes_per_token(layers: Num, kv_heads: Num, head_dim: Num, bytes_per_element: Num) -> Num:
+    r"""Keys and values that one token leaves in the cache.
+
+    $$V = 2\,b\,L K H$$
+
+    layers             L  layers               [-]
+    kv_heads           K  key/value heads      [-]
+    head_dim           H  head width           [-]
+    bytes_per_element  b  bytes of an element  [B]
+    returns            V  bytes a token        [B]
+
+    Source: Chen 2022, "Transformer inference arithmetic", section KV cache: 2·2·64·128·64.
+
+    >>> kv_bytes_per_token(64.0, 128.0, 64.0, 2.0)
+    2097152.0
+    """
+    return 2.0 * bytes_per_element * layers * kv_heads * head_dim
+
+
+def kv_flops_per_token(layers: Num, width: Num) -> Num:
+    r"""Arithmetic that makes one token's keys and values in multi-head attention.
+
+    $$C = 2 \cdot 2 L D^2$$
+
+    layers   L  layers                     [-]
+    width    D  model width                [-]
+    returns  C  floating-point operations  [FLOP]
+
+    Source: Chen 2022, "Transformer inference arithmetic", section KV cache: 1.718e10 for the 52 B model.
+
+    >>> float(kv_flops_per_token(64.0, 8192.0))
+    17179869184.0
+    """
+    return 4.0 * layers * power(width, 2.0)
+
+
+def kv_weight_bytes(layers: Num, width: Num, bytes_per_element: Num) -> Num:
+    r"""Bytes of the weights that make keys and values; reading them takes as long for one token as for many.
+
+    $$V = 2\,b\,L D^2$$
+
+    layers             L  layers               [-]
+    width              D  model width          [-]
+    bytes_per_element  b  bytes of an element  [B]
+    returns            V  bytes                [B]
+
+    Source: Chen 2022, "Transformer inference arithmetic", section KV cache: 11.45 ms at 1.5 TB/s for the 52 B model.
+
+    >>> round(float(kv_weight_bytes(64.0, 8192.0, 2.0)) / 1.5e12 * 1e3, 2)
+    11.45
+    """
+    return 2.0 * bytes_per_element * layers * power(width, 2.0)
+
+
+def kv_capacity(devices: Num, memory: Num, weight_bytes: Num, kv_bytes: Num) -> Num:
+    r"""Tokens whose keys and values fit beside the weights.
+
+    $$n = \frac{g M - W}{V}$$
+
+    devices       g  devices                    [-]
+    memory        M  memory of one              [B]
+    weight_bytes  W  bytes of all weights       [B]
+    kv_bytes      V  cache bytes of one token   [B]
+    returns       n  tokens                     [-]
+
+    Source: Chen 2022, "Transformer inference arithmetic", section capacity: three cards of 40 GB leave 16 GB beside 104 GB
+    of weights, 7629 tokens at 2 097 152 bytes; four leave 56 GB.
+
+    >>> int(kv_capacity(3.0, 40e9, 104e9, 2097152.0)), round(kv_capacity(4.0, 40e9, 104e9, 2097152.0), -2)
+    (7629, 26700.0)
+    """
+    return (devices * memory - weight_bytes) / kv_bytes
+
+
+def forward_flops_per_token(parameters: Num) -> Num:
+    r"""Arithmetic of a forward pass for one token, attention's scores and values left out.
+
+    $$C = 2P$$
+
+    parameters  P  parameters that matmuls use  [-]
+    returns     C  floating-point operations    [FLOP]
+
+    Source: Chen 2022, "Transformer inference arithmetic", section flops counting: 2·12·L·D² = 1.031e11 for the 52 B model.
+
+    >>> f"{forward_flops_per_token(51539607552.0):.4g}"
+    '1.031e+11'
+    """
+    return 2.0 * parameters
+
+
+def visible_share(queries: Num, keys: Num) -> Num:
+    r"""Share of the query × key rectangle that a causal mask leaves visible: each query sees itself and all before it.
+
+    $$\nu = \frac{S - T + \frac{T+1}{2}}{S}$$
+
+    queries  T  new tokens                            [-]
+    keys     S  tokens attended to, new ones included  [-]
+    returns  ν  visible share                         [-]
+
+    Source: counting the pairs, T·(S − T) + T(T + 1)/2. Example: two tokens see three of four pairs.
+
+    >>> visible_share(2.0, 2.0)
+    0.75
+    """
+    return (keys - queries + (queries + 1.0) / 2.0) / keys
+
+
+def least_rows(rows: Num, table: Num) -> Num:
+    r"""Rows of a table that a lookup reads at most: one for each index, never more than there are.
+
+    $$n = \min(r, V)$$
+
+    rows     r  indices            [-]
+    table    V  rows of the table  [-]
+    returns  n  rows read          [-]
+
+    Source: counting. Example: eight tokens of a vocabulary of 50257.
+
+    >>> float(least_rows(8.0, 50257.0))
+    8.0
+    """
+    return minimum(rows, table)

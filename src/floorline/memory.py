@@ -1,0 +1,169 @@
+"""Memory of inference on one device: weights, KV cache, the largest step's activations; and the largest that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from floorline import layout, passes
+from floorline.block import Block
+from floorline.implementations import implementation
+from floorline.letters import Product
+from floorline.num import Num, ceil, floor, largest, maximum, minimum, number, total, where
+from floorline.op import View
+from floorline.parallel.plan import Plan
+from floorline.program import Piece
+from floorline.specs.accelerator import Accelerator
+from floorline.step import Step
+from floorline.tensor import CACHE, TOKENS, Tensor
+
+STEP_TOKENS = 8192.0
+"""Tokens of the largest prefill step where nothing else is said: vLLM's ``max_num_batched_tokens`` on a large card
+(vllm/engine/arg_utils.py, default for the API server's usage context on devices of 70 GiB and more)."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device, by kind.
+
+    weights      parameters, with what replication repeats [B]
+    kv_cache     keys and values of all tokens in flight [B]
+    activations  tensors alive at once in the largest step, logits among them [B]
+    """
+
+    weights: Num
+    kv_cache: Num
+    activations: Num
+
+    @property
+    def total(self) -> Num:
+        """All of it."""
+        return self.weights + self.kv_cache + self.activations
+
+
+@cache
+def weight_pieces(block: Block, cut: Plan) -> tuple[Piece, ...]:
+    """Each parameter of a block as one rank stores it."""
+    walk = layout.Walk(cut)
+    found: dict[str, Piece] = {}
+    for op in block.ops:
+        for t in op.weights:
+            axes = (*walk.given(t, walk.places(op), {}), *cut.home)
+            found.setdefault(t.name, Piece(t, Product(1.0, t.letters, axes=tuple(sorted(axes)))))
+    return tuple(found.values())
+
+
+@cache
+def cache_pieces(block: Block, cut: Plan) -> tuple[Piece, ...]:
+    """What a block keeps of its tokens, on one rank."""
+    steps = layout.forward(block, passes.inference(block), cut).steps
+    return tuple(
+        Piece(t, Product(1.0, t.letters, axes=s.axes(t))) for s in steps for t in s.op.outputs if t.role == CACHE
+    )
+
+
+@cache
+def alive(block: Block, fusion: str, cut: Plan) -> tuple[tuple[Piece, ...], ...]:
+    """Tensors that exist at once while each kernel of a block runs: made or given before, and still needed."""
+    ops = passes.inference(block)
+    placed = {s.op.name: s for s in layout.forward(block, ops, cut).steps}
+    groups = passes.kernels(ops, block.outputs, implementation(fusion))
+    axes = {t.name: placed[op.name].axes(t) for op in ops for t in (*op.inputs, *op.outputs)}
+    owner = {o.name: op.inputs[0].name for op in ops if isinstance(op, View) for o in op.outputs}
+    last: dict[str, int] = {owner.get(n, n): len(groups) for n in block.outputs}
+    for i, kernel in enumerate(groups):
+        for op in kernel.ops:
+            for t in op.activations:
+                last[owner.get(t.name, t.name)] = max(last.get(owner.get(t.name, t.name), 0), i)
+    here: dict[str, Tensor] = {t.name: t for t in block.inputs if t.role != TOKENS}
+    found = []
+    for i, kernel in enumerate(groups):
+        here.update({t.name: t for t in kernel.outputs if t.role != CACHE and t.name not in owner})
+        found.append(tuple(Piece(t, Product(1.0, t.letters, axes=axes[t.name])) for t in here.values()))
+        here = {n: t for n, t in here.items() if last.get(n, 0) > i}
+    return tuple(found)
+
+
+def weight_bytes(step: Step) -> Num:
+    """Weights of one rank, those of the whole model once."""
+    shared: set[str] = set()
+    parts: list[Num] = []
+    for stack, numbers in step.numbers():
+        pieces = [p for p in weight_pieces(stack.block, step.plan) if p.tensor.name not in shared]
+        shared |= {p.tensor.name for p in pieces if p.tensor.is_shared}
+        own = tuple(p for p in pieces if not p.tensor.is_shared)
+        parts.append(step.bytes(own, numbers) * stack.stored)
+        parts.append(step.bytes(tuple(p for p in pieces if p.tensor.is_shared), numbers))
+    return total(parts)
+
+
+def kv_bytes(step: Step) -> Num:
+    """Keys and values of one rank for the tokens that the step attends to."""
+    return total(step.bytes(cache_pieces(s.block, step.plan), numbers) * s.repeat for s, numbers in step.numbers())
+
+
+def activation_bytes(step: Step, fusion: str) -> Num:
+    """The largest set of tensors alive at once in the step, on one rank."""
+    return largest(
+        step.bytes(pieces, numbers) for s, numbers in step.numbers() for pieces in alive(s.block, fusion, step.plan)
+    )
+
+
+def prefill_step(step: Step, most_tokens: Num) -> Step:
+    """The largest prefill that an engine runs at once: whole prompts, as many as its token budget takes, at least one,
+    or a chunk of one."""
+    ranks = step.parallelism.dp
+    most = most_tokens * ranks
+    sequences = minimum(step.batch, maximum(floor(most / step.tokens), ranks))
+    chunk = minimum(step.tokens, most_tokens)
+    earlier = step.earlier + step.tokens - chunk
+    return Step(step.model, sequences, chunk, earlier, step.logits, step.parallelism, step.precision)
+
+
+def inference_memory(
+    step: Step, length: Num, fusion: str, most_tokens: Num = STEP_TOKENS, concurrency: Num | None = None
+) -> Memory:
+    """Memory of one device that serves the step's batch up to ``length`` tokens each.
+
+    step         the prefill
+    length       tokens of a sequence at its end, prompt and output [-]
+    fusion       which operators keep their insides on chip
+    most_tokens  tokens of the largest prefill step [-]
+    """
+    held = step.batch if concurrency is None else concurrency
+    full = Step(step.model, held, 1.0, length - 1.0, 1.0, step.parallelism, step.precision, decoding=True)
+    decode = activation_bytes(full, fusion)
+    prefill = activation_bytes(prefill_step(step, most_tokens), fusion)
+    return Memory(weight_bytes(step), kv_bytes(full), maximum(decode, prefill))
+
+
+def usable(device: Accelerator) -> Num:
+    """Memory that a program finds: what the driver reports where the catalogue knows it, else the data sheet's."""
+    return where(number(device.usable_memory) > 0.0, device.usable_memory, device.memory)
+
+
+def most(fits: Callable[[Num], object], limit: float) -> Num:
+    """The largest whole number for which something fits, 0 where not even one does; ``fits`` must fall once.
+
+    >>> float(most(lambda n: n <= 37.0, 1e6))
+    37.0
+    """
+    low: Num = 0.0
+    high: Num = limit + 1.0
+    for _ in range(int(np.ceil(np.log2(limit + 1.0))) + 1):
+        middle = floor((low + high) / 2.0)
+        good = np.asarray(fits(maximum(middle, 1.0))) & np.asarray(middle >= 1.0)
+        low, high = where(good, middle, low), where(good, high, middle)
+    return low
+
+
+def per_rank(count: Num, ranks: Num) -> Num:
+    """Sequences on the fullest of some ranks.
+
+    >>> float(per_rank(9.0, 4.0))
+    3.0
+    """
+    return ceil(count / ranks)

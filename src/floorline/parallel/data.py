@@ -1,0 +1,28 @@
+"""Data parallelism: the batch over ranks; ZeRO shares out what they would all keep.
+
+Stage 1 shares optimizer state, stage 2 gradients too, stage 3 weights too: gathered before use, forward and backward.
+Source: Rajbhandari et al. 2019, arXiv:1910.02054, sections 5 and 7.
+"""
+
+from __future__ import annotations
+
+from floorline.num import Num
+from floorline.parallel.split import Split
+
+AXES = ("dp",)
+
+
+def data(zero_stage: int, axes: tuple[str, ...] = AXES) -> Split:
+    """The split by batch; ``axes`` may add those of context parallelism, whose ranks keep the same weights.
+
+    >>> data(3).home
+    ('dp',)
+    """
+    return Split(
+        "data", axes, (("B", AXES),), home=axes if zero_stage >= 3 else (), gradients=axes if zero_stage >= 1 else ()
+    )
+
+
+def degrees(dp: Num) -> dict[str, Num]:
+    """Ranks of the axis."""
+    return {"dp": dp}

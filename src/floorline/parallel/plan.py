@@ -1,0 +1,67 @@
+"""A plan: the splits that are in use (static) and the ranks of their axes (numbers)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from floorline.num import Num
+from floorline.parallel import context, data, tensor
+from floorline.parallel.split import Split
+from floorline.specs.parallelism import Parallelism
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What cuts the work.
+
+    splits  in the order in which messages are sent
+    """
+
+    splits: tuple[Split, ...] = ()
+
+    def group(self, axis: str) -> str:
+        """The name of the group that an axis belongs to."""
+        return next(s.group for s in self.splits if axis in s.axes)
+
+    @property
+    def home(self) -> tuple[str, ...]:
+        """Axes over which weights are stored in shares."""
+        return tuple(dict.fromkeys(a for s in self.splits for a in s.home))
+
+    @property
+    def gradients(self) -> tuple[str, ...]:
+        """Axes over which reduced gradients are shared out."""
+        return tuple(dict.fromkeys(a for s in self.splits for a in s.gradients))
+
+
+def present(degree: Num) -> bool:
+    """Whether an axis is part of the plan: everything but the plain number one. A degree of one inside an array sends
+    nothing and divides by one, so the answer is the same either way."""
+    return not (isinstance(degree, float) and degree == 1.0)
+
+
+def plan(parallelism: Parallelism, decoding: bool = False) -> Plan:
+    """The static part of a plan.
+
+    >>> [s.group for s in plan(Parallelism(tp=8, dp=2)).splits]
+    ['tensor', 'data']
+    """
+    p = parallelism
+    splits: list[Split] = []
+    if present(p.tp):
+        splits.append(tensor.tensor(p.sequence_parallel == "yes"))
+    if present(p.cp):
+        splits.append(context.context(p.context, decoding))
+    if present(p.dp) or (present(p.cp) and p.zero_stage != "0"):
+        shared = data.AXES + (context.AXES if present(p.cp) else ())
+        splits.append(data.data(int(p.zero_stage), shared))
+    return Plan(tuple(splits))
+
+
+def degrees(parallelism: Parallelism, kv_heads: Num) -> dict[str, Num]:
+    """Ranks of every axis.
+
+    kv_heads  K, key/value heads of the model [-]
+    """
+    t = tensor.degrees(parallelism.tp, kv_heads)
+    return {**t, **context.degrees(parallelism.cp, kv_heads / t["tpk"]), **data.degrees(parallelism.dp)}

@@ -1,0 +1,44 @@
+"""One way of cutting the work: which letters a group of mesh axes divides, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Letters = tuple[tuple[str, tuple[str, ...]], ...]
+"""Pairs of a letter and the axes that divide it; the first letter that an operator has takes an axis."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A parallelism as a map from letters to axes, static; degrees are numbers and live elsewhere.
+
+    group      whose messages go together ("tensor", "data")
+    letters    what an operator that has one of them is cut by
+    otherwise  what an operator that has none of them is cut by (sequence parallel norms)
+    kernels    kernel label → what its operators are cut by instead (Ulysses attention)
+    home       mesh axes over which weights are stored in equal flat shares (ZeRO 3)
+    gradients  mesh axes over which reduced gradients are shared out (ZeRO 1 to 3)
+    """
+
+    group: str
+    axes: tuple[str, ...]
+    letters: Letters
+    otherwise: Letters = ()
+    kernels: tuple[tuple[str, Letters], ...] = ()
+    home: tuple[str, ...] = ()
+    gradients: tuple[str, ...] = ()
+
+    def places(self, letters: str, kernel: str) -> dict[str, str]:
+        """Axis → letter, for an operator with these letters in this kernel."""
+        rules = dict(self.kernels).get(kernel, self.letters)
+        return chosen(rules, letters) or chosen(self.otherwise, letters)
+
+
+def chosen(rules: Letters, letters: str) -> dict[str, str]:
+    """Axis → the first of its letters that is there."""
+    found: dict[str, str] = {}
+    for letter, axes in rules:
+        if letter in letters:
+            for axis in axes:
+                found.setdefault(axis, letter)
+    return found
