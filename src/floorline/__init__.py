@@ -52,7 +52,9 @@ __all__ = [*PUBLIC, "__version__"]
 
 def __getattr__(name: str) -> object:
     if name not in PUBLIC:
-        raise AttributeError(f"module 'floorline' has no attribute {name!r}; its public names are {', '.join(sorted(PUBLIC))}")
+        raise AttributeError(
+            f"module 'floorline' has no attribute {name!r}; its public names are {', '.join(sorted(PUBLIC))}"
+        )
     found = getattr(import_module(f"floorline.{PUBLIC[name]}"), name)
     globals()[name] = found
     return found

@@ -62,6 +62,9 @@ class Block:
             if (twin := f"d{name}") in known:
                 raise BadInput(f"block {self.name!r}: {twin!r} is also the gradient of {name!r}; rename one of them")
 
+    def __repr__(self) -> str:
+        return f"Block({self.name!r}, {len(self.ops)} operators)"
+
     def weights(self) -> tuple[Tensor, ...]:
         """Distinct parameters, in the order of first use."""
         found = {t.name: t for op in self.ops for t in op.weights}

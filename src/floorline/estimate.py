@@ -1,14 +1,14 @@
 """From a model, a workload and a cluster to times and memory: the whole pipeline on one screen.
 
-    phases  a workload becomes steps: a prefill, decode steps at growing contexts
-    step    each step is priced: rows of launches and messages, its floor and its serial sum
-    memory  weights, cache and activations of one device
-    rules   points that break one are nan, with a reason
+phases  a workload becomes steps: a prefill, decode steps at growing contexts
+step    each step is priced: rows of launches and messages, its floor and its serial sum
+memory  weights, cache and activations of one device
+rules   points that break one are nan, with a reason
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -85,7 +85,8 @@ class Estimate:
     latency   until the last token
     most_tokens  tokens of the largest prefill step
     feasible  whether the plan breaks no rule
-    reason    the rule it breaks, as text, or the index of it for arrays (−1: none)
+    rule      index into ``rules.RULES`` of the first rule that it breaks, −1 for none
+    reason    that rule's text, "" where none is broken or the point is an array
     """
 
     model: Transformer
@@ -101,8 +102,8 @@ class Estimate:
     output_tokens: Num
     most_tokens: Num
     feasible: object
-    reason: object
-    notes: tuple[str, ...] = field(default=())
+    rule: object
+    reason: str = ""
 
     @cached_property
     def memory(self) -> Memory:
@@ -146,15 +147,32 @@ def estimate(
     formats = precision or Precision.of(made.format)
     assumed = assumptions or Assumptions()
     feasible, index, values = check(made, workload, cluster, plan)
-    phases = tuple(price(p, cluster, assumed, feasible) for p in steps(made, workload, plan, formats, assumed.attention))
+    phases = tuple(
+        price(p, cluster, assumed, feasible) for p in steps(made, workload, plan, formats, assumed.attention)
+    )
     ttft = phases[0].time if phases[0].name == "prefill" else None
     tpot = phases[-1].time if phases[-1].name == "decode" else None
     later = workload.output_len - 1.0 if isinstance(workload, Generate) else 1.0
     latency = ttft + tpot.times(later) if ttft and tpot else phases[-1].time
     made_tokens = workload.batch * (workload.output_len if isinstance(workload, Generate) else 1.0)
-    why = reason({**values, "model": made.name}, int(np.asarray(index))) if np.ndim(index) == 0 and index != -1 else index
+    alone = np.ndim(feasible) == 0 and not feasible
+    why = reason({**values, "model": made.name}, int(np.asarray(index))) if alone else ""
     return Estimate(
-        made, workload, cluster, plan, formats, assumed, phases, ttft, tpot, latency, made_tokens, max_num_batched_tokens, feasible, why
+        made,
+        workload,
+        cluster,
+        plan,
+        formats,
+        assumed,
+        phases,
+        ttft,
+        tpot,
+        latency,
+        made_tokens,
+        max_num_batched_tokens,
+        feasible,
+        index,
+        why,
     )
 
 
@@ -184,6 +202,8 @@ def check(
         "batch": workload.global_batch if not isinstance(workload, Prefill | Decode | Generate) else workload.batch,
         "devices": cluster.devices,
         "exchange": 1.0 if plan.context == "all-to-all" else 0.0,
+        "head_dim": sizes["H"],
+        "group": sizes["G"],
         "length": longest(workload),
         "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
     }
@@ -217,7 +237,9 @@ def steps(
         step = Step(model, workload.batch, 1.0, start, 1.0, plan, precision, attention, decoding=True)
         prefill = steps(model, prompt, plan, precision, attention)
         return (*prefill, Run("decode", step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
-    raise BadInput("a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate")
+    raise BadInput(
+        "a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate"
+    )
 
 
 def several(output_len: Num) -> bool:
@@ -232,10 +254,8 @@ def price(run: Run, cluster: Cluster, assumptions: Assumptions, feasible: object
         floor = step.floor(cluster)
         serial = step.serial(cluster, assumptions)
         return Phase(run.name, Time(masked(floor.seconds, feasible), masked(serial, feasible)), floor, step)
-    at, weight = contexts(step.earlier, run.contexts)
-    each = Step(
-        step.model, step.batch, 1.0, at, 1.0, step.parallelism, step.precision, step.attention, decoding=True
-    )
+    at, weight = contexts(step.earlier, run.contexts, axes(step, cluster, run.contexts))
+    each = Step(step.model, step.batch, 1.0, at, 1.0, step.parallelism, step.precision, step.attention, decoding=True)
     floor = each.floor(cluster)
     mean = Floor(*(average(x, weight, run.contexts) for x in (floor.compute, floor.memory, floor.link)))
     time = Time(
@@ -245,10 +265,32 @@ def price(run: Run, cluster: Cluster, assumptions: Assumptions, feasible: object
     return Phase(run.name, time, mean, step)
 
 
-def contexts(start: Num, count: Num) -> tuple[Array, Array]:
-    """Every context of a generation on a leading axis, and which of them each point has."""
+def axes(step: Step, cluster: Cluster, count: Num) -> int:
+    """How many axes the answer has: those of its inputs, broadcast."""
+    device, plan = cluster.accelerator, step.parallelism
+    inputs = (
+        step.batch,
+        step.earlier,
+        count,
+        plan.tp,
+        plan.dp,
+        plan.cp,
+        device.memory_bandwidth,
+        device.last_level_cache,
+    )
+    sizes = (
+        *step.model.sizes.values(),
+        *(s.repeat for s in step.model.stacks),
+        *device.peaks.values(),
+        cluster.link.bandwidth,
+    )
+    return max(np.ndim(x) for x in (*inputs, *sizes))
+
+
+def contexts(start: Num, count: Num, behind: int) -> tuple[Array, Array]:
+    """Every context of a generation on an axis before ``behind`` others, and which of them each point has."""
     longest_run = int(np.max(count))
-    shape = (longest_run,) + (1,) * max(np.ndim(start), np.ndim(count))
+    shape = (longest_run,) + (1,) * behind
     offsets = np.arange(longest_run, dtype=np.float64).reshape(shape)
     return start + offsets, np.asarray(offsets < count, dtype=np.float64)
 

@@ -12,7 +12,7 @@ from floorline import layout, passes
 from floorline.block import Block
 from floorline.implementations import implementation
 from floorline.letters import Product
-from floorline.num import Num, ceil, floor, largest, maximum, minimum, number, total, where
+from floorline.num import Num, floor, largest, maximum, minimum, number, total, where
 from floorline.op import View
 from floorline.parallel.plan import Plan
 from floorline.program import Piece
@@ -123,9 +123,7 @@ def prefill_step(step: Step, most_tokens: Num) -> Step:
     return Step(step.model, sequences, chunk, earlier, step.logits, step.parallelism, step.precision)
 
 
-def inference_memory(
-    step: Step, length: Num, fusion: str, most_tokens: Num = STEP_TOKENS, concurrency: Num | None = None
-) -> Memory:
+def inference_memory(step: Step, length: Num, fusion: str, most_tokens: Num = STEP_TOKENS) -> Memory:
     """Memory of one device that serves the step's batch up to ``length`` tokens each.
 
     step         the prefill
@@ -133,8 +131,7 @@ def inference_memory(
     fusion       which operators keep their insides on chip
     most_tokens  tokens of the largest prefill step [-]
     """
-    held = step.batch if concurrency is None else concurrency
-    full = Step(step.model, held, 1.0, length - 1.0, 1.0, step.parallelism, step.precision, decoding=True)
+    full = Step(step.model, step.batch, 1.0, length - 1.0, 1.0, step.parallelism, step.precision, decoding=True)
     decode = activation_bytes(full, fusion)
     prefill = activation_bytes(prefill_step(step, most_tokens), fusion)
     return Memory(weight_bytes(step), kv_bytes(full), maximum(decode, prefill))
@@ -158,12 +155,3 @@ def most(fits: Callable[[Num], object], limit: float) -> Num:
         good = np.asarray(fits(maximum(middle, 1.0))) & np.asarray(middle >= 1.0)
         low, high = where(good, middle, low), where(good, high, middle)
     return low
-
-
-def per_rank(count: Num, ranks: Num) -> Num:
-    """Sequences on the fullest of some ranks.
-
-    >>> float(per_rank(9.0, 4.0))
-    3.0
-    """
-    return ceil(count / ranks)

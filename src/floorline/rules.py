@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from floorline.num import Num
 
@@ -31,6 +32,12 @@ def divides(divisor: Num, whole: Num) -> object:
 
 RULES = (
     Rule(
+        "heads∤width",
+        lambda v: np.asarray(divides(1.0, v["head_dim"])) & np.asarray(divides(1.0, v["group"])),
+        "the heads of {model} do not divide its width (head width {head_dim:g}), or key/value heads the query heads "
+        "(group {group:g}); choose sizes that divide",
+    ),
+    Rule(
         "tp∤heads",
         lambda v: divides(v["tp"], v["heads"]),
         "tensor parallelism {tp:g} does not divide {heads:g} query heads of {model}; degrees that do: {head_divisors}",
@@ -52,11 +59,6 @@ RULES = (
         "try --context all-gather",
     ),
     Rule(
-        "dp>batch",
-        lambda v: v["dp"] <= v["batch"],
-        "data parallelism {dp:g} is more than the {batch:g} sequences of the batch; raise --batch-size or lower --dp",
-    ),
-    Rule(
         "devices",
         lambda v: v["tp"] * v["dp"] * v["cp"] <= v["devices"],
         "the plan takes {tp:g}·{dp:g}·{cp:g} devices (tp·dp·cp) and there are {devices:g}; raise --devices or lower a degree",
@@ -69,16 +71,16 @@ RULES = (
 )
 
 
-def broken(values: Mapping[str, Num]) -> tuple[object, object]:
+def broken(values: Mapping[str, Num]) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
     """Which points are feasible, and the index of the first rule that each of the others breaks (−1 for none)."""
-    index: object = -1
+    index = np.asarray(-1)
     for i in range(len(RULES) - 1, -1, -1):
         index = np.where(np.asarray(RULES[i].holds(values)), index, i)
-    return np.asarray(index) < 0, index
+    return index < 0, index
 
 
-def reason(values: Mapping[str, object], index: int) -> str:
+def reason(values: Mapping[str, Num], index: int, model: str) -> str:
     """The text of a broken rule with its numbers filled in."""
-    heads = int(float(str(values["heads"])))
+    heads = int(float(values["heads"]))
     divisors = " ".join(str(d) for d in range(1, min(heads, 4096) + 1) if heads % d == 0)
-    return RULES[index].text.format(**{**values, "head_divisors": divisors})
+    return RULES[index].text.format(**values, model=model, head_divisors=divisors)

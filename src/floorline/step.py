@@ -97,7 +97,8 @@ class Step:
     def serial(self, cluster: Cluster, assumptions: Assumptions) -> Num:
         """The textbook sum: each launch its larger time, each message its own, one after the other."""
         return total(
-            row_time(row, program.price(row, numbers, self.precision), cluster, self.precision, assumptions) * stack.repeat
+            row_time(row, program.price(row, numbers, self.precision), cluster, self.precision, assumptions)
+            * stack.repeat
             for stack, numbers, row in self.rows(assumptions.fusion)
         )
 

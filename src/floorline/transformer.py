@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from floorline.block import Block
 from floorline.letters import Numbers, Product
 from floorline.num import Num, number, total
@@ -27,6 +29,11 @@ class Stack:
     repeat: Num = 1.0
     copies: Num | None = None
     tokens: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether this is a layer, not one of the two ends; recomputation applies to layers."""
+        return self.block.name not in ("embedding", "head")
 
     @property
     def stored(self) -> Num:
@@ -94,6 +101,12 @@ class Transformer:
     learned_positions: bool = False
     config: Mapping[str, object] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        stacks = ", ".join(
+            f"{s.block.name}×{s.repeat:g}" if np.ndim(s.repeat) == 0 else s.block.name for s in self.stacks
+        )
+        return f"Transformer({self.name!r}, {stacks})"
+
     def weights(self) -> Iterator[tuple[Stack, str, Tensor]]:
         """Every distinct parameter with its stack and the operator that reads it first; the model's own ones once."""
         shared: set[str] = set()
@@ -134,7 +147,7 @@ class Transformer:
 
     def layers(self) -> Num:
         """How many layers run: the repeats of all stacks but the two ends."""
-        return total(s.repeat for s in self.stacks if s.block.name not in ("embedding", "head"))
+        return total(s.repeat for s in self.stacks if s.is_layer)
 
     def with_sizes(self, **sizes: object) -> Transformer:
         """The same model with other sizes, for a sweep over widths: each may be an array."""

@@ -85,7 +85,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
     if path.stat().st_size > LARGEST_FILE:
-        raise BadInput(f"{path}: {path.stat().st_size:,} bytes is no accelerator file; expected at most {LARGEST_FILE:,}")
+        raise BadInput(
+            f"{path}: {path.stat().st_size:,} bytes is no accelerator file; expected at most {LARGEST_FILE:,}"
+        )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -106,14 +108,18 @@ def from_toml(path: Path) -> Accelerator:
     values = {key: figure(path, key, value, DIMENSIONS) for key, value in figures.items()}
     for key in ("memory", "memory_bandwidth"):
         if key not in values:
-            raise BadInput(f"{path.name}: the figure {key!r} is missing under [figures]; expected text such as {key} = '80 GB'")
+            raise BadInput(
+                f"{path.name}: the figure {key!r} is missing under [figures]; expected text such as {key} = '80 GB'"
+            )
     rates = {key: figure(path, key, value, dict.fromkeys(FORMATS, "FLOP/s")) for key, value in peaks.items()}
     if not rates:
         raise BadInput(f"{path.name}: [peaks] is empty; expected at least one, such as bf16 = '989.4 TFLOP/s'")
     links = []
     for name, link in table(data, "links", path).items():
         if not isinstance(link, Mapping) or "bandwidth" not in link:
-            raise BadInput(f"{path.name}: link {name!r} has no bandwidth; expected [links.{name}] with bandwidth = '450 GB/s'")
+            raise BadInput(
+                f"{path.name}: link {name!r} has no bandwidth; expected [links.{name}] with bandwidth = '450 GB/s'"
+            )
         rate = figure(path, "bandwidth", link["bandwidth"], {"bandwidth": "B/s"})
         latency = figure(path, "latency", link["latency"], {"latency": "s"}) if "latency" in link else 0.0
         links.append(Link(name, rate, latency))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from floorline.errors import BadInput, near
-from floorline.num import Num, number
+from floorline.num import Num, all_true, number
 
 LARGEST = {"layers": 1e6, "size": 1e9}
 SIZE_WORDS = ("size", "dim", "num_", "n_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
@@ -65,7 +67,7 @@ class Config:
                 return default
             raise BadInput(f"{self.name}: the key {key!r} is missing; expected a positive whole number{self.hint(key)}")
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            if not hasattr(value, "dtype"):
+            if not hasattr(value, "dtype") or not all_true((value >= 1) & (value <= most) & (value == np.floor(value))):
                 raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a positive whole number")
             return number(value)
         if not math.isfinite(value) or value <= 0 or value != int(value):

@@ -20,7 +20,11 @@ class Assumptions:
         "share of the peak that arithmetic reaches, in the serial time", default=1.0, least=1e-6, most=1.0, whole=False
     )
     memory_efficiency: Num = spec(
-        "share of the memory bandwidth that is reached, in the serial time", default=1.0, least=1e-6, most=1.0, whole=False
+        "share of the memory bandwidth that is reached, in the serial time",
+        default=1.0,
+        least=1e-6,
+        most=1.0,
+        whole=False,
     )
     launch_time: Num = spec(
         "least time of a launch, in the serial time", unit="s", default=0.0, least=0.0, most=1.0, whole=False

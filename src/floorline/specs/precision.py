@@ -59,7 +59,12 @@ class Precision:
     @cached_property
     def by_role(self) -> dict[str, float]:
         """Bytes an element of each role."""
-        roles = {"weights": self.weights, "activations": self.activations, "kv_cache": self.kv_cache, "gradients": self.gradients}
+        roles = {
+            "weights": self.weights,
+            "activations": self.activations,
+            "kv_cache": self.kv_cache,
+            "gradients": self.gradients,
+        }
         return {"tokens": BYTES["int64"], **{role: BYTES[name] for role, name in roles.items()}}
 
     def bytes(self, role: str, own: str = "") -> float:

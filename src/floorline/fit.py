@@ -1,0 +1,182 @@
+"""Does it fit: memory of one device by kind, the margin, and the largest batch, context and concurrency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from floorline.catalogue.load import load_model
+from floorline.errors import BadInput
+from floorline.estimate import check
+from floorline.memory import (
+    STEP_TOKENS,
+    Memory,
+    activation_bytes,
+    inference_memory,
+    kv_bytes,
+    most,
+    prefill_step,
+    usable,
+)
+from floorline.num import Num, floor, maximum, minimum, where
+from floorline.rules import reason
+from floorline.specs.accelerator import Cluster
+from floorline.specs.parallelism import Parallelism
+from floorline.specs.precision import Precision
+from floorline.specs.workload import Generate
+from floorline.step import Step
+from floorline.transformer import Transformer
+
+UTILISATION = 0.9
+"""Share of a device's memory that the engine may use: vLLM's default of ``gpu_memory_utilization``
+(vllm/config/cache.py)."""
+
+LONGEST, MOST_SEQUENCES = 1e9, 1e7
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether a model fits, and how much more would.
+
+    memory           of one device, by kind [B]
+    budget           what the engine may use of it [B]
+    margin           what is left, negative where it does not fit [B]
+    fits             whether the margin is not negative
+    kv_bytes         keys and values of the whole batch at the asked length, over all devices' shards of one replica [B]
+    kv_per_token     of one token, over all devices' shards of one replica [B]
+    max_batch        sequences of the asked length that fit, over all replicas [-]
+    max_context      tokens that each sequence of the asked batch can have [-]
+    max_concurrency  sequences of the asked length for which keys and values fit beside the largest prefill step [-]
+    suggestions      changes that make it fit, the cheapest first
+    """
+
+    model: Transformer
+    cluster: Cluster
+    parallelism: Parallelism
+    precision: Precision
+    batch: Num
+    length: Num
+    memory: Memory
+    budget: Num
+    kv_bytes: Num
+    kv_per_token: Num
+    max_batch: Num
+    max_context: Num
+    max_concurrency: Num
+    suggestions: tuple[str, ...] = ()
+
+    @property
+    def margin(self) -> Num:
+        """What is left of the budget."""
+        return self.budget - self.memory.total
+
+    @property
+    def fits(self) -> object:
+        """Whether it does."""
+        return self.margin >= 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A question of memory: everything that decides it."""
+
+    model: Transformer
+    cluster: Cluster
+    parallelism: Parallelism
+    precision: Precision
+    fusion: str
+    most_tokens: Num
+    budget: Num
+
+    def memory(self, batch: Num, length: Num) -> Memory:
+        """Memory of one device with this many sequences of this length."""
+        prompt = Step(self.model, batch, maximum(length - 1.0, 1.0), 0.0, 1.0, self.parallelism, self.precision)
+        return inference_memory(prompt, length, self.fusion, self.most_tokens)
+
+    def fits(self, batch: Num, length: Num) -> object:
+        """Whether that is within the budget."""
+        return self.memory(batch, length).total <= self.budget
+
+
+def fit(
+    model: object,
+    cluster: Cluster,
+    *,
+    batch: Num = 1.0,
+    length: Num | None = None,
+    parallelism: Parallelism | None = None,
+    precision: Precision | None = None,
+    fusion: str = "flash",
+    gpu_memory_utilization: Num = UTILISATION,
+    max_num_batched_tokens: Num = STEP_TOKENS,
+    suggest: bool = True,
+) -> Fit:
+    """Memory of serving a model, and the largest batch, context and concurrency that fit.
+
+    batch                   sequences in flight, over all replicas [-]
+    length                  tokens of each at its end; default: the model's longest [-]
+    gpu_memory_utilization  share of each device that may be used [-]
+    max_num_batched_tokens  tokens of the largest prefill step [-]
+    raises                  BadInput for a plan that breaks a rule
+
+    >>> import floorline
+    >>> answer = floorline.fit("llama-3.1-70b", floorline.load_cluster("h100-sxm"), length=4096)
+    >>> bool(answer.fits), answer.memory.weights
+    (False, 141107412992.0)
+    """
+    made = load_model(model)  # type: ignore[arg-type]
+    plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
+    tokens: Num = length if length is not None else made.max_positions or 2048.0
+    work = Generate(batch=batch, prompt_len=maximum(tokens - 1.0, 1.0), output_len=1)
+    feasible, index, values = check(made, work, cluster, plan)
+    if not feasible:
+        raise BadInput(reason({**values, "model": made.name}, int(str(index))))
+    case = Case(
+        model=made, cluster=cluster, parallelism=plan, precision=formats, fusion=fusion, most_tokens=max_num_batched_tokens,
+        budget=usable(cluster.accelerator) * gpu_memory_utilization,
+    )  # fmt: skip
+    memory = case.memory(work.batch, tokens)
+    one = Step(made, plan.dp, 1.0, tokens - 1.0, 1.0, plan, formats, decoding=True)
+    each = kv_bytes(one)
+    many = Step(made, MOST_SEQUENCES, maximum(tokens - 1.0, 1.0), 0.0, 1.0, plan, formats)
+    largest_prefill = activation_bytes(prefill_step(many, max_num_batched_tokens), fusion)
+    space = case.budget - memory.weights - largest_prefill
+    positions: Num = made.max_positions or LONGEST
+    whole = Step(made, work.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True)
+    return Fit(
+        model=made,
+        cluster=cluster,
+        parallelism=plan,
+        precision=formats,
+        batch=work.batch,
+        length=tokens,
+        memory=memory,
+        budget=case.budget,
+        kv_bytes=kv_bytes(whole),
+        kv_per_token=kv_bytes(replace(whole, batch=1.0, earlier=0.0)),
+        max_batch=most(lambda n: case.fits(n, tokens), MOST_SEQUENCES),
+        max_context=minimum(most(lambda n: case.fits(work.batch, n), LONGEST), positions),
+        max_concurrency=maximum(where(space > 0.0, floor(space / each), 0.0) * plan.dp, 0.0),
+        suggestions=suggestions(case, work.batch, tokens) if suggest and not case.fits(work.batch, tokens) else (),
+    )
+
+
+def suggestions(case: Case, batch: Num, length: Num) -> tuple[str, ...]:
+    """Single changes after which it fits, the cheapest first: formats, then fewer tokens, then more devices."""
+    found = []
+    if case.precision.kv_cache not in ("fp8", "int8"):
+        if replace(case, precision=case.precision.with_cache("fp8")).fits(batch, length):
+            found.append("--kv-cache-dtype fp8")
+    if case.precision.weights not in ("fp8", "int8"):
+        if replace(case, precision=replace(case.precision, weights="fp8")).fits(batch, length):
+            found.append("--weight-dtype fp8")
+    context = most(lambda n: case.fits(batch, n), LONGEST)
+    if context >= 1024.0:
+        found.append(f"--max-model-len {float(context):.0f}")
+    heads = case.model.sizes["K"] * case.model.sizes["G"]
+    tp = case.parallelism.tp * 2.0
+    while tp <= heads and heads % tp == 0.0:
+        if replace(case, parallelism=replace(case.parallelism, tp=tp)).fits(batch, length):
+            found.append(f"--tp {float(tp):.0f}")
+            break
+        tp = tp * 2.0
+    return tuple(found)

@@ -1,0 +1,347 @@
+"""Many plans at once: any numeric inputs over lists and ranges, evaluated as arrays in chunks."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from floorline.catalogue.load import load_model
+from floorline.errors import BadInput, near
+from floorline.estimate import Estimate, estimate
+from floorline.fit import UTILISATION
+from floorline.huggingface.read import read
+from floorline.memory import usable
+from floorline.num import Array, Num
+from floorline.rules import RULES
+from floorline.specs.accelerator import Accelerator, Cluster, Link
+from floorline.specs.assumptions import Assumptions
+from floorline.specs.parallelism import Parallelism
+from floorline.specs.precision import Precision
+from floorline.specs.workload import Generate, Workload
+from floorline.transformer import Transformer
+
+CHUNK = 16384
+"""Points evaluated at once: their arrays fit the processor's cache (measured best between 8 000 and 32 000)."""
+
+MOST_POINTS = 50_000_000
+RANGE = re.compile(r"(?P<start>[^:.]+(?:\.\d+)?)(?:\.\.|:)(?P<stop>[^:]+?)(?::(?P<step>[^:]+))?")
+POWERS = re.compile(r"(\d+)\*\*(\d+)\.\.(?:\1\*\*)(\d+)")
+
+
+def values(text: str) -> list[float]:
+    """Numbers of a list or a range: "1,2,4", "128:4096:128" (the end included), "2**0..2**10".
+
+    raises BadInput for what is neither, an empty range, or more than ten million numbers
+
+    >>> values("1,2,4"), values("128:512:128"), values("2**0..2**3")
+    ([1.0, 2.0, 4.0], [128.0, 256.0, 384.0, 512.0], [1.0, 2.0, 4.0, 8.0])
+    """
+    found: list[float] = []
+    for part in text.split(","):
+        found += list(part_values(part.strip(), text))
+    if not found:
+        raise BadInput(f"{text[:60]!r} is an empty list; expected numbers such as 1,2,4 or 128:4096:128 or 2**0..2**10")
+    return found
+
+
+def part_values(part: str, text: str) -> Iterator[float]:
+    """Numbers of one part between commas."""
+    powers = POWERS.fullmatch(part.replace(" ", ""))
+    if powers:
+        base, first, last = (int(g) for g in powers.groups())
+        if last > 60 or base > 1000:
+            raise BadInput(f"{part!r}: the powers go beyond any size; expected such as 2**0..2**10")
+        yield from (float(np.power(float(base), e)) for e in range(first, last + 1))
+    elif ":" in part:
+        ends = [scalar(p, text) for p in part.split(":")]
+        if len(ends) not in (2, 3) or (len(ends) == 3 and ends[2] <= 0) or ends[1] < ends[0]:
+            raise BadInput(
+                f"{part!r} is no range; expected start:stop:step with start <= stop and step > 0, such as 128:4096:128"
+            )
+        step = ends[2] if len(ends) == 3 else 1.0
+        count = int(np.floor((ends[1] - ends[0]) / step + 1e-9)) + 1
+        if count > 10_000_000:
+            raise BadInput(f"{part!r} has {count:,} values; expected at most 10,000,000")
+        yield from (ends[0] + step * i for i in range(count))
+    else:
+        yield scalar(part, text)
+
+
+SUFFIX = {"k": 1e3, "K": 1024.0, "m": 1e6, "M": 1024.0**2, "g": 1e9, "G": 1024.0**3}
+
+
+def scalar(text: str, whole: str = "") -> float:
+    """One number: "8192", "1e6", "0.5", "2**10", "32k" (thousands), "32K" (1024s), as vLLM reads them.
+
+    >>> scalar("32k"), scalar("32K"), scalar("2**3")
+    (32000.0, 32768.0, 8.0)
+    """
+    clean = text.strip().replace("_", "")
+    base, power, exponent = clean.partition("**")
+    try:
+        if power:
+            return float(np.power(float(base), float(exponent)))
+        factor = SUFFIX.get(clean[-1:], 1.0)
+        result = float(clean[:-1] if clean[-1:] in SUFFIX else clean) * factor
+    except (ValueError, OverflowError):
+        result = float("nan")
+    if not np.isfinite(result):
+        raise BadInput(
+            f"{(whole or text)[:60]!r} is no number; expected such as 8192, 1e6, 32k, a list 1,2,4 or a range 128:4096:128"
+        )
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Every point of a sweep, as columns of equal length.
+
+    columns  name → array: the inputs that vary, then times, throughput, memory, feasibility
+    varied   names of the inputs that vary
+    """
+
+    columns: Mapping[str, Any]
+    varied: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Each point as a dict of plain values; nan becomes None."""
+        names = list(self.columns)
+        for point in zip(*(self.columns[n].tolist() for n in names), strict=True):
+            yield {n: None if v != v else v for n, v in zip(names, point, strict=True)}
+
+    def only(self, keep: Any) -> Sweep:
+        """The points that a mask or an index picks."""
+        return Sweep({n: c[keep] for n, c in self.columns.items()}, self.varied)
+
+    def usable(self) -> Any:
+        """Mask of points that break no rule and fit."""
+        return self.columns["feasible"] & self.columns["fits"]
+
+    def best(self, by: str) -> Sweep:
+        """The one point that fits and is best: least for times and memory, most for rates (``…_per_s``)."""
+        index = np.flatnonzero(self.usable())
+        if not len(index):
+            return self.only(index)
+        score = self.score(by)[index]
+        return self.only(index[[int(np.argmin(score))]])
+
+    def score(self, name: str) -> Array:
+        """A column as something to make small."""
+        if name not in self.columns or self.columns[name].dtype.kind not in "fi":
+            numeric = [n for n, c in self.columns.items() if c.dtype.kind in "fi"]
+            raise BadInput(
+                f"{name!r} is no numeric column of the sweep; {near(name, numeric)}; there are: {', '.join(numeric)}"
+            )
+        column: Array = self.columns[name].astype(np.float64)
+        return -column if name.endswith("_per_s") else column
+
+    def pareto(self, *by: str) -> Sweep:
+        """The points that fit and that no other beats in every one of some columns.
+
+        >>> from floorline.catalogue.accelerators import load_cluster
+        >>> s = sweep("gpt2", Generate(prompt_len=8, output_len=2), load_cluster("a100"), {"batch": [1, 2, 4]})
+        >>> len(s.pareto("latency_floor_s", "output_tokens_per_s")) >= 1
+        True
+        """
+        index = np.flatnonzero(self.usable())
+        scores = np.stack([self.score(n)[index] for n in by], axis=1)
+        order = np.lexsort(scores.T[::-1])
+        front: list[int] = []
+        for i in order:
+            if not front or not np.any(np.all(scores[front] <= scores[i], axis=1)):
+                front.append(int(i))
+        return self.only(index[front])
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame (needs pandas)."""
+        import pandas
+
+        return pandas.DataFrame(dict(self.columns))
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks, the first rows of it."""
+        head = "".join(f"<th>{n}</th>" for n in self.columns)
+        cells = ("".join(f"<td>{v}</td>" for v in row.values()) for row, _ in zip(self.rows(), range(50), strict=False))
+        return f"<table><tr>{head}</tr>{''.join(f'<tr>{c}</tr>' for c in cells)}</table><p>{len(self)} points</p>"
+
+
+def sweep(
+    model: object,
+    workload: Workload,
+    cluster: Cluster,
+    vary: Mapping[str, Sequence[float]],
+    *,
+    parallelism: Parallelism | None = None,
+    precision: Precision | None = None,
+    assumptions: Assumptions | None = None,
+    gpu_memory_utilization: Num = UTILISATION,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sweep:
+    """Every combination of some numeric inputs.
+
+    vary      name → values: a field of the workload ("batch"), of the parallelism ("tp"), of the assumptions, of the
+              accelerator ("memory_bandwidth", "peak", "memory", "link_bandwidth"), "devices", or a numeric key of the
+              model's configuration ("hidden_size")
+    progress  called with points done and points in all
+    raises    BadInput for unknown names and values out of range; a combination that breaks a rule is nan with a reason
+
+    >>> from floorline.catalogue.accelerators import load_cluster
+    >>> s = sweep("gpt2", Generate(prompt_len=128, output_len=2), load_cluster("a100"), {"batch": [1, 2], "tp": [1, 5]})
+    >>> len(s), s.columns["reason"].tolist()[1]
+    (4, 'tp∤heads')
+    """
+    made = load_model(model)  # type: ignore[arg-type]
+    axes = {name: np.asarray(list(v), dtype=np.float64) for name, v in vary.items()}
+    shape = tuple(len(v) for v in axes.values())
+    points = int(np.prod([float(n) for n in shape])) if shape else 1
+    if points > MOST_POINTS:
+        raise BadInput(
+            f"the sweep has {points:,} points; expected at most {MOST_POINTS:,}: widen a step or drop an input"
+        )
+    given = Point(
+        made,
+        workload,
+        cluster,
+        parallelism or Parallelism(),
+        precision or Precision.of(made.format),
+        assumptions or Assumptions(),
+    )
+    owners = {name: given.owner(name) for name in axes}
+    given.changed({name: (owners[name], column) for name, column in axes.items()}, validate=True)
+    size = chunk_size(workload, axes)
+    parts: list[dict[str, Any]] = []
+    for start in range(0, points, size):
+        index = np.unravel_index(np.arange(start, min(start + size, points)), shape) if shape else ()
+        chosen = {name: axes[name][i] for name, i in zip(axes, index, strict=True)}
+        point = given.changed({name: (owners[name], column) for name, column in chosen.items()})
+        parts.append({**chosen, **columns(point.estimate(), min(size, points - start), gpu_memory_utilization)})
+        if progress:
+            progress(min(start + size, points), points)
+    joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    return Sweep(joined, tuple(axes))
+
+
+def chunk_size(workload: Workload, axes: Mapping[str, Array]) -> int:
+    """Points at once: fewer where a generation adds an axis of contexts."""
+    if not isinstance(workload, Generate):
+        return CHUNK
+    longest = float(np.max(axes.get("output_len", np.asarray(workload.output_len))))
+    return int(max(16, min(CHUNK, 2e6 // max(longest, 1.0))))
+
+
+HARDWARE = ("memory", "memory_bandwidth", "last_level_cache", "peak", "link_bandwidth")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The inputs of an estimate, some of which a sweep replaces."""
+
+    model: Transformer
+    workload: Workload
+    cluster: Cluster
+    parallelism: Parallelism
+    precision: Precision
+    assumptions: Assumptions
+
+    def owner(self, name: str) -> str:
+        """Which input a name belongs to.
+
+        raises BadInput for a name that belongs to none, with near ones
+        """
+        known: dict[str, str] = {"devices": "cluster", **dict.fromkeys(HARDWARE, "hardware")}
+        for part in ("workload", "parallelism", "assumptions"):
+            known |= {f.name: part for f in fields(getattr(self, part)) if "unit" in f.metadata}
+        numeric = [k for k, v in self.model.config.items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
+        known |= dict.fromkeys(numeric, "config")
+        if name not in known:
+            raise BadInput(f"{name!r} is nothing that can vary; {near(name, known)}; there are: {', '.join(known)}")
+        return known[name]
+
+    def changed(self, new: Mapping[str, tuple[str, Array]], validate: bool = False) -> Point:
+        """The same point with some inputs replaced by columns of equal length (or, to validate them, of any)."""
+        by: dict[str, dict[str, Any]] = {}
+        for name, (owner, column) in new.items():
+            by.setdefault(owner, {})[name] = column
+        if validate:
+            for owner, found in by.items():
+                for name, column in found.items():
+                    self.changed({name: (owner, column)})
+            return self
+        result = self
+        for part in ("workload", "parallelism", "assumptions"):
+            if part in by:
+                result = replace(result, **{part: replace(getattr(result, part), **by[part])})
+        if "config" in by:
+            model = read({**self.model.config, **by["config"]}, self.model.name, self.model.source)
+            result = replace(result, model=model)
+        if "hardware" in by:
+            cluster = replace(
+                result.cluster,
+                accelerator=hardware(result.cluster.accelerator, by["hardware"], self.precision.activations),
+            )
+            result = replace(result, cluster=cluster)
+        if "cluster" in by:
+            result = replace(result, cluster=replace(result.cluster, devices=by["cluster"]["devices"]))
+        return result
+
+    def estimate(self) -> Estimate:
+        """The estimate of the point, or of all points at once."""
+        return estimate(self.model, self.workload, self.cluster, parallelism=self.parallelism, precision=self.precision,
+                        assumptions=self.assumptions)  # fmt: skip
+
+
+def hardware(device: Accelerator, new: Mapping[str, Array], form: str) -> Accelerator:
+    """A device with other figures."""
+    for name, column in new.items():
+        if not np.all(column > 0.0):
+            raise BadInput(f"{name} is {float(np.min(column)):g}; expected more than zero, in SI units")
+    plain: dict[str, Any] = {k: v for k, v in new.items() if k in ("memory", "memory_bandwidth", "last_level_cache")}
+    if "memory" in new:
+        plain["usable_memory"] = new["memory"]
+    if "peak" in new:
+        plain["peaks"] = {**device.peaks, form: new["peak"]}
+    if "link_bandwidth" in new:
+        first = device.links[0].name if device.links else "link"
+        plain["links"] = (Link(first, new["link_bandwidth"]), *device.links[1:])
+    return replace(device, **plain)
+
+
+def columns(e: Estimate, count: int, utilisation: Num) -> dict[str, Any]:
+    """The answers of an estimate as columns."""
+
+    def full(value: object) -> Any:
+        return np.broadcast_to(np.asarray(value), (count,))
+
+    found: dict[str, Any] = {}
+    for name, time in (("ttft", e.ttft), ("tpot", e.tpot), ("latency", e.latency)):
+        if time is not None:
+            found[f"{name}_floor_s"] = full(time.floor)
+            found[f"{name}_serial_s"] = full(time.serial)
+    memory = e.memory
+    names = np.asarray([*(r.name for r in RULES), ""])
+    return {
+        **found,
+        "output_tokens_per_s": full(e.output_tokens_per_s),
+        "weight_bytes": full(memory.weights),
+        "kv_cache_bytes": full(memory.kv_cache),
+        "activation_bytes": full(memory.activations),
+        "memory_bytes": full(memory.total),
+        "fits": full(memory.total <= usable(e.cluster.accelerator) * utilisation),
+        "bound": full(e.phases[-1].bound),
+        "feasible": full(e.feasible),
+        "reason": names[full(e.rule)],
+    }
+
+
+def to_stderr(done: int, points: int) -> None:
+    """A line of progress, on a terminal only."""
+    if sys.stderr.isatty() and points > 10 * CHUNK:
+        print(f"\r{done:,} of {points:,} points", end="\n" if done == points else "", file=sys.stderr, flush=True)
