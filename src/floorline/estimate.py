@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.memory import STEP_TOKENS, Memory, inference_memory
-from floorline.num import Array, Num, all_true, number, where
+from floorline.num import Array, Num, all_true, ceil, number, where
 from floorline.rules import RULES, broken, reason
 from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Generate, Prefill, Workload
+from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload
 from floorline.step import Floor, Step
 from floorline.transformer import Transformer
 
@@ -101,8 +102,8 @@ class Estimate:
     latency: Time
     output_tokens: Num
     most_tokens: Num
-    feasible: object
-    rule: object
+    feasible: NDArray[np.bool_]
+    rule: NDArray[np.int_]
     reason: str = ""
 
     @cached_property
@@ -154,9 +155,10 @@ def estimate(
     tpot = phases[-1].time if phases[-1].name == "decode" else None
     later = workload.output_len - 1.0 if isinstance(workload, Generate) else 1.0
     latency = ttft + tpot.times(later) if ttft and tpot else phases[-1].time
-    made_tokens = workload.batch * (workload.output_len if isinstance(workload, Generate) else 1.0)
+    sequences = workload.global_batch if isinstance(workload, Train) else workload.batch
+    made_tokens = sequences * (workload.output_len if isinstance(workload, Generate) else 1.0)
     alone = np.ndim(feasible) == 0 and not feasible
-    why = reason({**values, "model": made.name}, int(np.asarray(index))) if alone else ""
+    why = reason(values, int(index), made.name) if alone else ""
     return Estimate(
         made,
         workload,
@@ -189,7 +191,7 @@ def longest(workload: Workload) -> Num:
 
 def check(
     model: Transformer, workload: Workload, cluster: Cluster, plan: Parallelism
-) -> tuple[object, object, dict[str, object]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.int_], dict[str, Num]]:
     """Whether the plan holds every rule, which it breaks first, and the numbers that say so."""
     sizes = model.sizes
     values: dict[str, Num] = {
@@ -199,7 +201,6 @@ def check(
         "heads": sizes["K"] * sizes["G"],
         "kv_heads": sizes["K"],
         "ffn": sizes["F"],
-        "batch": workload.global_batch if not isinstance(workload, Prefill | Decode | Generate) else workload.batch,
         "devices": cluster.devices,
         "exchange": 1.0 if plan.context == "all-to-all" else 0.0,
         "head_dim": sizes["H"],
@@ -208,7 +209,7 @@ def check(
         "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
     }
     feasible, index = broken(values)
-    return feasible, index, dict(values)
+    return feasible, index, values
 
 
 @dataclass(frozen=True)
@@ -225,21 +226,32 @@ def steps(
 ) -> tuple[Run, ...]:
     """The steps of a workload."""
     if isinstance(workload, Decode):
-        step = Step(model, workload.batch, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
+        held = spread(workload.batch, plan.dp)
+        step = Step(model, held, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
         return (Run("decode", step),)
     if isinstance(workload, Prefill):
         logits = workload.prompt_len if workload.logits == "all" else 1.0
-        step = Step(model, workload.batch, workload.prompt_len, workload.cached_len, logits, plan, precision, attention)
+        held = spread(workload.batch, plan.dp)
+        step = Step(model, held, workload.prompt_len, workload.cached_len, logits, plan, precision, attention)
         return (Run("prefill", step),)
     if isinstance(workload, Generate):
         prompt = Prefill(batch=workload.batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len)
         start = workload.cached_len + workload.prompt_len
-        step = Step(model, workload.batch, 1.0, start, 1.0, plan, precision, attention, decoding=True)
+        step = Step(model, spread(workload.batch, plan.dp), 1.0, start, 1.0, plan, precision, attention, decoding=True)
         prefill = steps(model, prompt, plan, precision, attention)
         return (*prefill, Run("decode", step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
     raise BadInput(
         "a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate"
     )
+
+
+def spread(batch: Num, replicas: Num) -> Num:
+    """Sequences over all ranks as if each data-parallel rank had as many as the fullest: what one rank's time follows.
+
+    >>> float(spread(9.0, 4.0))
+    12.0
+    """
+    return ceil(batch / replicas) * replicas
 
 
 def several(output_len: Num) -> bool:

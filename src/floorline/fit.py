@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
-from floorline.estimate import check
+from floorline.estimate import check, spread
 from floorline.memory import (
     STEP_TOKENS,
     Memory,
@@ -89,7 +89,8 @@ class Case:
 
     def memory(self, batch: Num, length: Num) -> Memory:
         """Memory of one device with this many sequences of this length."""
-        prompt = Step(self.model, batch, maximum(length - 1.0, 1.0), 0.0, 1.0, self.parallelism, self.precision)
+        held = spread(batch, self.parallelism.dp)
+        prompt = Step(self.model, held, maximum(length - 1.0, 1.0), 0.0, 1.0, self.parallelism, self.precision)
         return inference_memory(prompt, length, self.fusion, self.most_tokens)
 
     def fits(self, batch: Num, length: Num) -> object:
@@ -129,7 +130,7 @@ def fit(
     work = Generate(batch=batch, prompt_len=maximum(tokens - 1.0, 1.0), output_len=1)
     feasible, index, values = check(made, work, cluster, plan)
     if not feasible:
-        raise BadInput(reason({**values, "model": made.name}, int(str(index))))
+        raise BadInput(reason(values, int(index), made.name))
     case = Case(
         model=made, cluster=cluster, parallelism=plan, precision=formats, fusion=fusion, most_tokens=max_num_batched_tokens,
         budget=usable(cluster.accelerator) * gpu_memory_utilization,

@@ -221,8 +221,8 @@ class Walk:
             before = self.where.get(gradient.name)
             if before is None or weight.name in shared:
                 continue
-            shared = {a: FLAT for a in self.plan.gradients if before.get(a) == PARTIAL}
-            after = {**{a: x for a, x in before.items() if x not in (PARTIAL, FLAT)}, **shared}
+            flat = {a: FLAT for a in self.plan.gradients if before.get(a) == PARTIAL}
+            after = {**{a: x for a, x in before.items() if x not in (PARTIAL, FLAT)}, **flat}
             self.change(Tensor(gradient.name, gradient.letters, GRADIENT), before, after)
 
 

@@ -334,7 +334,7 @@ def columns(e: Estimate, count: int, utilisation: Num) -> dict[str, Any]:
         "kv_cache_bytes": full(memory.kv_cache),
         "activation_bytes": full(memory.activations),
         "memory_bytes": full(memory.total),
-        "fits": full(memory.total <= usable(e.cluster.accelerator) * utilisation),
+        "fits": full(e.feasible & np.asarray(memory.total <= usable(e.cluster.accelerator) * utilisation)),
         "bound": full(e.phases[-1].bound),
         "feasible": full(e.feasible),
         "reason": names[full(e.rule)],

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from floorline.errors import BadInput, near
-from floorline.num import Num, all_true, number
+from floorline.num import Array, Num, all_true, number
 
 LARGEST = {"layers": 1e6, "size": 1e9}
 SIZE_WORDS = ("size", "dim", "num_", "n_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
@@ -66,15 +66,21 @@ class Config:
             if default is not None:
                 return default
             raise BadInput(f"{self.name}: the key {key!r} is missing; expected a positive whole number{self.hint(key)}")
+        if isinstance(value, np.ndarray):
+            return self.sizes(key, value, most)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            if not hasattr(value, "dtype") or not all_true((value >= 1) & (value <= most) & (value == np.floor(value))):
-                raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a positive whole number")
-            return number(value)
+            raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a positive whole number")
         if not math.isfinite(value) or value <= 0 or value != int(value):
             raise BadInput(f"{self.name}: {key} is {value!r}; expected a positive whole number")
         if value > most:
             raise BadInput(f"{self.name}: {key} is {value:g}, beyond the limit of {most:g}; is it a typing error?")
         return float(value)
+
+    def sizes(self, key: str, values: Array, most: float) -> Num:
+        """An array of positive whole numbers, in a sweep."""
+        if not all_true((values >= 1) & (values <= most) & (values == np.floor(values))):
+            raise BadInput(f"{self.name}: {key} has values that are no positive whole numbers up to {most:g}")
+        return number(values)
 
     def flag(self, key: str, default: bool) -> bool:
         """A true or false."""

@@ -58,12 +58,10 @@ def checked(item: Field[Any], value: object) -> Num | None:
     if value is None and item.default is None:
         return None
     meta = item.metadata
-    if (
-        type(value) in (int, float)
-        and meta["least"] <= value <= meta["most"]
-        and (not meta["whole"] or value == int(value))
-    ):  # type: ignore[operator, call-overload]
-        return float(value)  # type: ignore[arg-type]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        inside_range = meta["least"] <= value <= meta["most"]
+        if inside_range and (not meta["whole"] or value == int(value)):
+            return float(value)
     expected = f"{'a whole number' if meta['whole'] else 'a number'} from {meta['least']:g} to {meta['most']:g}"
     if isinstance(value, (bool, str, bytes)) or value is None:
         raise BadInput(f"{item.name} is {str(value)[:40]!r}; expected {expected}")
