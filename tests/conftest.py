@@ -1,10 +1,19 @@
-"""Test settings: FLOORLINE_NO_SKIP=1 turns every skipped test into a failed one, as .ci/run wants."""
+"""Test settings: FLOORLINE_NO_SKIP=1 turns every skipped test into a failed one, as .ci/run wants.
+
+Hypothesis tries the same examples every time, so that a change is judged by what it changed; set
+``HYPOTHESIS_PROFILE=search`` to look for new ones.
+"""
 
 import os
 from collections.abc import Generator
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeat", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

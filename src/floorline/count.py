@@ -81,7 +81,7 @@ def count(
     raises     BadInput for a workload without a single step (Generate: count its Prefill and Decode)
 
     Source of the convention: a multiply-add is two; biases, norms, softmax and activations count none, as PyTorch's
-    FlopCounterMode. Example: GPT-2 without biases, one sequence of 1024 (reference R5).
+    FlopCounterMode. Example: GPT-2 without biases, one sequence of 1024 (nanoGPT, transformer_sizing.ipynb).
 
     >>> nano = {"model_type": "gpt2", "bias": False}
     >>> count(nano, Prefill(prompt_len=1024, logits="all")).flops

@@ -13,7 +13,7 @@ def axpy_flops(n: Num) -> Num:
     n        n  elements                   [-]
     returns  C  floating-point operations  [FLOP]
 
-    Source: lecture on performance modelling (reference R3).
+    Source: lecture "Transformers, profiling and performance modelling".
 
     >>> axpy_flops(1000.0)
     2000.0
@@ -30,7 +30,7 @@ def axpy_bytes(n: Num, bytes_per_element: Num) -> Num:
     bytes_per_element  b  bytes of an element  [B]
     returns            V  bytes moved          [B]
 
-    Source: lecture on performance modelling (reference R3): 24n in double precision.
+    Source: lecture "Transformers, profiling and performance modelling": 24n in double precision.
 
     >>> axpy_bytes(1.0, 8.0)
     24.0
@@ -48,7 +48,7 @@ def matmul_flops(m: Num, n: Num, k: Num) -> Num:
     k        k  summed width               [-]
     returns  C  floating-point operations  [FLOP]
 
-    Source: lecture on performance modelling (reference R3): 2n³ for square matrices.
+    Source: lecture "Transformers, profiling and performance modelling": 2n³ for square matrices.
 
     >>> matmul_flops(10.0, 10.0, 10.0)
     2000.0
@@ -68,7 +68,7 @@ def matmul_bytes(m: Num, n: Num, k: Num, bytes_per_element: Num, result_passes: 
     result_passes      r  1 writes the result, 2 reads it as well  [-]
     returns            V  bytes moved                              [B]
 
-    Source: lecture on performance modelling (reference R3): 32n² in double precision with the result read, 24n² without.
+    Source: lecture "Transformers, profiling and performance modelling": 32n² in double precision with the result read, 24n² without.
 
     >>> matmul_bytes(1.0, 1.0, 1.0, 8.0, 2.0), matmul_bytes(1.0, 1.0, 1.0, 8.0, 1.0)
     (32.0, 24.0)
@@ -86,7 +86,7 @@ def square_matmul_intensity(n: Num, bytes_per_element: Num, matrices: Num) -> Nu
     matrices           m  matrices moved: 3, or 4 where the result is read too  [-]
     returns            I  arithmetic intensity                                  [FLOP/B]
 
-    Source: lecture on performance modelling (reference R3): n/16 in double precision, n/12 without reading the result.
+    Source: lecture "Transformers, profiling and performance modelling": n/16 in double precision, n/12 without reading the result.
 
     >>> float(square_matmul_intensity(48.0, 8.0, 4.0)), float(square_matmul_intensity(48.0, 8.0, 3.0))
     (3.0, 4.0)

@@ -73,7 +73,7 @@ def kernel_time(flops: Num, bytes: Num, peak: Num, bandwidth: Num, launch: Num) 
     launch     λ  least time of a launch     [s]
     returns    T  time                       [s]
 
-    Source: Williams et al. 2009, CACM 52(4); the launch floor as in the public multi-query calculator (reference R1).
+    Source: Williams et al. 2009, CACM 52(4); the launch floor as in a public multi-query attention calculator (a Hugging Face Space).
     Example: 104 GB of weights read at 1.5 TB/s.
 
     >>> round(float(kernel_time(0.0, 103.1e9, 312e12, 1.5e12, 0.0)) * 1e3, 1)
@@ -93,7 +93,7 @@ def crossover_size(peak: Num, bandwidth: Num, bytes_per_element: Num, matrices: 
     matrices           m   matrices moved: 3, or 4 where the result is read too  [-]
     returns            n*  width                                                 [-]
 
-    Source: lecture "transformers, profiling and performance modelling" (reference R3): 208·16 = 3328 with double-precision
+    Source: lecture "Transformers, profiling and performance modelling": 208·16 = 3328 with double-precision
     bytes (8 B, four matrices) against the half-precision peak; 832 with half-precision bytes (n/4).
 
     >>> crossover_size(312e12, 1.5e12, 8.0, 4.0), crossover_size(312e12, 1.5e12, 2.0, 4.0)

@@ -36,7 +36,7 @@ def palm_flops_per_token(parameters: Num, layers: Num, heads: Num, head_dim: Num
     returns     C    floating-point operations             [FLOP]
 
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B. Example: GPT-2 124M without biases, 1024 tokens,
-    875 062 886 400 a sequence (reference R5).
+    875 062 886 400 a sequence (nanoGPT, transformer_sizing.ipynb).
 
     >>> palm_flops_per_token(123551232.0, 12.0, 12.0, 64.0, 1024.0) * 1024
     875062886400.0
@@ -56,7 +56,7 @@ def model_flops_utilisation(flops: Num, seconds: Num, peak: Num, devices: Num) -
     returns  MFU  utilisation                                     [-]
 
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B. Example: 100 sequences of GPT-2 124M in 0.755 s on an
-    A100 (reference R5): 37.14 %.
+    A100 (nanoGPT, transformer_sizing.ipynb): 37.14 %.
 
     >>> round(model_flops_utilisation(100 * 874944921600.0, 0.755, 312e12, 1.0) * 100, 2)
     37.14
@@ -76,7 +76,7 @@ def training_days(parameters: Num, tokens: Num, devices: Num, peak: Num, utilisa
     utilisation  u  share of the peak              [-]
     returns      d  days                           [d]
 
-    Source: Kaplan et al. 2020, arXiv:2001.08361, section 2.1; example of reference R5: GPT-2 124M, 300e9 tokens, 8 A100s
+    Source: Kaplan et al. 2020, arXiv:2001.08361, section 2.1; example of nanoGPT, transformer_sizing.ipynb: GPT-2 124M, 300e9 tokens, 8 A100s
     at 30 %.
 
     >>> round(training_days(124337664.0, 300e9, 8.0, 312e12, 0.3), 2)
@@ -95,7 +95,7 @@ def checkpoint_bytes(parameters: Num, bytes_per_parameter: Num, moments: Num) ->
     moments              m  moments that the optimizer keeps (AdamW: 2)   [-]
     returns              V  bytes                                         [B]
 
-    Source: reference R5 (nanoGPT's sizing notebook): 1.49 GB for GPT-2 124M in fp32; the file has 1 542 470 366 bytes.
+    Source: nanoGPT, transformer_sizing.ipynb: 1.49 GB for GPT-2 124M in fp32; the file has 1 542 470 366 bytes.
 
     >>> round(checkpoint_bytes(124337664.0, 4.0, 2.0) / 1e9, 2)
     1.49

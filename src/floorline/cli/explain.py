@@ -1,0 +1,124 @@
+"""``floorline explain``: any figure, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from floorline.cli.fit import FLAGS as FIT
+from floorline.cli.fit import length
+from floorline.cli.flags import Flag, Given, argument, cluster, load, parallelism, precision, share, signature, whole
+from floorline.cli.infer import FLAGS as INFER
+from floorline.cli.infer import answer
+from floorline.cli.output import bold, print_json, table
+from floorline.count import count
+from floorline.errors import BadInput, near
+from floorline.explain import (
+    FIGURES,
+    Explanation,
+    explain_flops,
+    explain_formula,
+    explain_kv,
+    explain_memory,
+    explain_params,
+    explain_time,
+    render,
+)  # fmt: skip
+from floorline.fit import UTILISATION, fit
+from floorline.published import formula, formula_names
+from floorline.report import envelope, explanation_dict
+from floorline.specs.workload import Prefill
+from floorline.step import Step
+from floorline.sweep import scalar
+from floorline.units import parse
+
+STYLE = Flag("format", ("--format",), "text, markdown or latex", "text")
+FLAGS = (*INFER, *FIT, STYLE)
+DIMENSION = {"B": "B", "B/s": "B/s", "FLOP/s": "FLOP/s", "FLOP": "FLOP", "s": "s"}
+
+
+def explain(*arguments: object) -> None:
+    """A published formula with numbers (explain NAME argument=value …), or a figure of a model (explain FIGURE MODEL).
+
+    Figures: params, flops, kv, memory, ttft, tpot, latency. Without a name: all of them.
+    """
+    *words, flags = arguments
+    given, texts = flags, [str(w) for w in words]
+    assert isinstance(given, Mapping)
+    if not texts:
+        overview()
+        return
+    node = figure(texts, given) if texts[0] in FIGURES else by_formula(texts)
+    if given["json"]:
+        print_json(envelope("explain", {**given, "words": texts}, explanation_dict(node)))
+    else:
+        print(render(node, given["format"] or "text"))
+
+
+def overview() -> None:
+    """What can be explained."""
+    print(bold("figures of a model") + f": {', '.join(FIGURES)}, such as: floorline explain tpot llama-3.1-8b")
+    rows = [
+        (name, ", ".join(q.name for q in formula(name).arguments), formula(name).title)
+        for name in sorted(formula_names())
+    ]
+    print(table(["formula", "arguments", ""], rows, left=3))
+
+
+def by_formula(texts: list[str]) -> Explanation:
+    """A published formula with the arguments that follow its name."""
+    name, *pairs = texts
+    if name not in formula_names():
+        known = [*FIGURES, *formula_names()]
+        raise BadInput(
+            f"{name[:60]!r} is neither a figure nor a formula; {near(name, known)} ('floorline explain' lists all)"
+        )
+    units = {q.name: q.unit for q in formula(name).arguments}
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise BadInput(f"{pair[:40]!r} is no argument=value; expected such as {next(iter(units))}=1")
+        values[key.replace("-", "_")] = value(key, text, units.get(key.replace("-", "_"), "-"))
+    return explain_formula(name, values)
+
+
+def value(key: str, text: str, unit: str) -> float:
+    """A number, with or without its unit."""
+    if unit in DIMENSION and text.strip()[-1:].isalpha() and not text.strip()[-1:].isdigit():
+        return parse(text, DIMENSION[unit], key)
+    return scalar(text)
+
+
+def figure(texts: list[str], given: Given) -> Explanation:
+    """A figure of a model."""
+    name, *rest = texts
+    if len(rest) != 1:
+        raise BadInput(f"explain {name} needs one model; expected such as: floorline explain {name} llama-3.1-8b")
+    made = load(rest[0], given)
+    if name == "params":
+        return explain_params(made)
+    if name == "flops":
+        work = Prefill(
+            batch=whole(given, "batch", 1.0) or 1.0,
+            prompt_len=whole(given, "prompt_len", 1024.0) or 1024.0,
+            logits="all",
+        )
+        attention = given["attention"] or "full"
+        step = Step(made, work.batch, work.prompt_len, 0.0, work.prompt_len, attention=attention)
+        return explain_flops(made, count(made, work, attention), step)
+    if name in ("kv", "memory"):
+        plan, formats = parallelism(given), precision(given, made)
+        asked = length({**given, "input_len": given.get("prompt_len")})
+        answer_fit = fit(
+            made, cluster(given, plan, formats.activations), batch=whole(given, "batch", 1.0) or 1.0, length=asked, parallelism=plan,
+            precision=formats, gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION), suggest=False,
+        )  # fmt: skip
+        return explain_kv(answer_fit) if name == "kv" else explain_memory(answer_fit)
+    return explain_time(answer(rest[0], given), name)
+
+
+command = signature(
+    explain,
+    [f for f in FLAGS if f.name != "input_len"],
+    argument("what", "a formula with its arguments, or a figure and a model", many=True),
+)

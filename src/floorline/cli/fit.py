@@ -1,0 +1,97 @@
+"""``floorline fit``: does it fit, and how much more would."""
+
+from __future__ import annotations
+
+from floorline.cli.flags import (
+    FORMAT,
+    HARDWARE,
+    JSON,
+    MODEL,
+    PLAN,
+    SET,
+    Flag,
+    Given,
+    cluster,
+    load,
+    parallelism,
+    precision,
+    share,
+    signature,
+    whole,
+)  # fmt: skip
+from floorline.cli.output import bold, print_json, scalar, table
+from floorline.fit import UTILISATION, Fit, fit
+from floorline.implementations import FUSIONS
+from floorline.memory import STEP_TOKENS
+from floorline.report import envelope, fit_dict, hardware_dict, model_dict
+from floorline.units import gib, integer
+
+FLAGS = (
+    JSON, SET, *HARDWARE, *PLAN, *FORMAT,
+    Flag("batch", ("--batch-size", "--max-num-seqs"), "sequences in flight, over all replicas", "1"),
+    Flag("input_len", ("--input-len", "--isl"), "tokens of the prompt"),
+    Flag("output_len", ("--output-len", "--osl"), "tokens to generate"),
+    Flag("max_model_len", ("--max-model-len",), "tokens of a sequence at its end", "input + output, else the model's longest"),
+    Flag("gpu_memory_utilization", ("--gpu-memory-utilization",), "share of the memory that may be used", f"{UTILISATION:g}"),
+    Flag("max_num_batched_tokens", ("--max-num-batched-tokens",), "tokens of the largest prefill step", f"{STEP_TOKENS:g}"),
+    Flag("fusion", ("--fusion",), f"operators that are one launch: {', '.join(FUSIONS)}", "flash"),
+    Flag("check", ("--check",), "exit with 1 where it does not fit", switch=True),
+)  # fmt: skip
+
+
+def fit_command(model: str, given: Given) -> int:
+    """Does a model fit: memory of one device by kind, the margin, and the largest batch, context and concurrency."""
+    made = load(model, given)
+    plan, formats = parallelism(given), precision(given, made)
+    machine = cluster(given, plan, formats.activations)
+    answer = fit(
+        made, machine, batch=whole(given, "batch", 1.0) or 1.0, length=length(given), parallelism=plan, precision=formats,
+        fusion=given["fusion"] or "flash", gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
+        max_num_batched_tokens=whole(given, "max_num_batched_tokens", STEP_TOKENS) or STEP_TOKENS,
+    )  # fmt: skip
+    if given["json"]:
+        head = {
+            "model": model_dict(made),
+            "hardware": hardware_dict(machine),
+            "parallelism": plan,
+            "precision": formats,
+        }
+        print_json(envelope("fit", {**given, "model": model}, fit_dict(answer), **head))
+    else:
+        show(answer)
+    return 1 if given["check"] and not answer.fits else 0
+
+
+def length(given: Given) -> float | None:
+    """Tokens of a sequence at its end."""
+    if given["max_model_len"] is not None:
+        return whole(given, "max_model_len")
+    if given["input_len"] is None and given["output_len"] is None:
+        return None
+    return (whole(given, "input_len") or 0.0) + (whole(given, "output_len") or 0.0)
+
+
+def show(f: Fit) -> None:
+    """The answer as tables."""
+    device, m = f.cluster.accelerator, f.memory
+    verdict = "fits" if f.fits else "does not fit"
+    print(bold(f"{f.model.name} {verdict} on {scalar(f.cluster.devices):.0f} × {device.title}"))
+    print(f"{integer(scalar(f.batch))} sequences of {integer(scalar(f.length))} tokens; of each device:\n")
+    rows = [
+        ("weights", gib(scalar(m.weights))),
+        ("KV cache", gib(scalar(m.kv_cache))),
+        ("activations", gib(scalar(m.activations))),
+        ("total", gib(scalar(m.total))),
+        ("may be used", gib(scalar(f.budget))),
+        ("margin", gib(scalar(f.margin))),
+    ]
+    print(table(["memory", ""], rows))
+    print(f"\nKV cache {integer(scalar(f.kv_per_token))} bytes a token, {gib(scalar(f.kv_bytes))} in all")
+    print(f"largest batch at this length         {integer(scalar(f.max_batch))}")
+    print(f"longest context at this batch        {integer(scalar(f.max_context))}")
+    print(f"concurrency beside a full prefill    {integer(scalar(f.max_concurrency))}")
+    if f.suggestions:
+        print("would fit with: " + "  or  ".join(f.suggestions))
+
+
+command = signature(fit_command, FLAGS, MODEL)

@@ -1,0 +1,132 @@
+"""``floorline infer``: time, bound and memory of serving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from floorline.cli.flags import (
+    FORMAT,
+    HARDWARE,
+    JSON,
+    MODEL,
+    PLAN,
+    SET,
+    Flag,
+    Given,
+    build,
+    cluster,
+    load,
+    of_spec,
+    parallelism,
+    precision,
+    signature,
+)  # fmt: skip
+from floorline.cli.output import bold, note, print_json, scalar, table
+from floorline.errors import Infeasible
+from floorline.estimate import Estimate, estimate
+from floorline.explain import operator_table
+from floorline.report import envelope, hardware_dict, infer_dict, model_dict
+from floorline.specs.assumptions import Assumptions
+from floorline.specs.workload import Generate
+from floorline.units import data, flops, gib, integer, seconds
+
+ASSUMED = of_spec(Assumptions)
+FLAGS = (
+    JSON, SET, *of_spec(Generate), *HARDWARE, *PLAN, *FORMAT, *ASSUMED,
+    Flag("operators", ("--operators",), "print each launch with its bound", switch=True),
+)  # fmt: skip
+
+
+def answer(model: str, given: Given) -> Estimate:
+    """The estimate that some flags ask for.
+
+    raises Infeasible where the plan breaks a rule
+    """
+    made = load(model, given)
+    plan, formats = parallelism(given), precision(given, made)
+    machine = cluster(given, plan, formats.activations)
+    result = estimate(
+        made,
+        build(Generate, given),
+        machine,
+        parallelism=plan,
+        precision=formats,
+        assumptions=build(Assumptions, given),
+    )
+    if result.reason:
+        raise Infeasible(result.reason)
+    return result
+
+
+def infer(model: str, given: Given) -> None:
+    """Time to first token, time per token and latency of a static batch, with what bounds each phase."""
+    e = answer(model, given)
+    if given["json"]:
+        print_json(as_json(model, given, e))
+        return
+    show(e)
+    if given["operators"]:
+        show_operators(e)
+    note("floor: nothing real is faster; serial: each launch by the roofline, one after another. Expected times need a calibration, "
+         "which this version does not ship yet.")  # fmt: skip
+
+
+def as_json(model: str, given: Given, e: Estimate) -> dict[str, Any]:
+    """The whole answer."""
+    head = {
+        "model": model_dict(e.model), "hardware": hardware_dict(e.cluster), "workload": e.workload, "parallelism": e.parallelism,
+        "precision": e.precision, "assumptions": e.assumptions, "provenance": {"model": e.model.source, "hardware": e.cluster.accelerator.title},
+    }  # fmt: skip
+    return envelope("infer", {**given, "model": model}, infer_dict(e), **head)
+
+
+def show(e: Estimate) -> None:
+    """The answer as tables."""
+    w, device, m = e.workload, e.cluster.accelerator, e.memory
+    assert isinstance(w, Generate)
+    print(
+        bold(f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}, {e.precision.weights} weights")
+    )
+    print(f"{integer(scalar(w.batch))} × ({integer(scalar(w.prompt_len))} in, {integer(scalar(w.output_len))} out)\n")
+    rows = []
+    bounds = {p.name: str(p.bound) for p in e.phases}
+    named = (
+        ("time to first token", e.ttft, "prefill"),
+        ("time per output token", e.tpot, "decode"),
+        ("latency", e.latency, ""),
+    )
+    for name, time, phase in named:
+        if time is not None:
+            bound = f"{phase} bound by {bounds[phase]}" if phase else ""
+            rows.append((name, seconds(scalar(time.floor)), seconds(scalar(time.serial)), bound))
+    ceiling = f"{scalar(e.output_tokens_per_s):.4g} /s"
+    rows.append(
+        (
+            "output tokens",
+            ceiling,
+            f"{scalar(e.output_tokens / e.latency.serial):.4g} /s",
+            "at floor and serial latency",
+        )
+    )
+    head = ["", "floor", "serial", "why"]
+    widths = [[str(c) for c in r] for r in rows]
+    print(table(head[:3], [r[:3] for r in widths]) if not any(r[3] for r in widths) else table(head, widths, left=1))
+    print(f"\nmemory of each device: weights {gib(scalar(m.weights))}, KV cache {gib(scalar(m.kv_cache))}, "
+          f"activations {gib(scalar(m.activations))}")  # fmt: skip
+
+
+def show_operators(e: Estimate) -> None:
+    """Each launch of each phase."""
+    for phase in e.phases:
+        print(bold(f"\n{phase.name}, first step ({e.assumptions.fusion}, {e.assumptions.attention} attention)"))
+        rows = [
+            (
+                x.name, integer(scalar(x.repeat)), flops(scalar(x.flops)), data(scalar(x.bytes)), data(scalar(x.sent)),
+                seconds(scalar(x.seconds)), x.bound,
+            )
+            for x in operator_table(e, phase)
+        ]  # fmt: skip
+        print(table(["launch", "runs", "FLOP", "moved", "sent", "serial", "bound"], rows))
+
+
+command = signature(infer, FLAGS, MODEL)

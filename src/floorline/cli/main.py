@@ -1,0 +1,87 @@
+"""The command line: finds the command, and turns every error into one line and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from floorline import __version__
+from floorline.errors import FloorlineError
+
+COMMANDS = {
+    "params": "exact parameters, by module",
+    "flops": "exact FLOP, by operator, forward and backward",
+    "fit": "does it fit, where memory goes, and the largest batch, context and concurrency",
+    "infer": "time, bound and memory of serving: prefill and decode",
+    "compare": "models, variants and accelerators side by side",
+    "sweep": "any numeric inputs over lists and ranges",
+    "explain": "any figure: formula in letters, numbers filled in, source",
+    "models": "the models of the catalogue",
+    "hardware": "the accelerators of the catalogue",
+}
+
+
+def application() -> App:
+    """All commands; each is imported when it is called."""
+    app = App(
+        name="floorline",
+        help="How long will this transformer take, how much memory does it need, what bounds it, and why?",
+        version=__version__,
+        result_action="return_value",
+    )
+    for name, doc in COMMANDS.items():
+        app.command(f"floorline.cli.{name}:command", name=name, help=doc)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    returns 0; 1 does not fit or misses a target under --check; 2 bad input; 3 not found or offline; 4 outside a tolerance
+    """
+    tokens = [dashes(t) for t in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        result = application()(tokens, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except FloorlineError as error:
+        return complain(str(error), error.status)
+    except CycloptsError as error:
+        return complain(f"{sentence(str(error))}; 'floorline {command_of(tokens)}--help' lists what it takes", 2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return complain("interrupted", 130)
+    except RecursionError:
+        return complain("the input is nested too deeply; expected a flat config.json", 2)
+
+
+def dashes(token: str) -> str:
+    """A flag with ``_`` written as ``-``, its value left alone.
+
+    >>> dashes("--batch_size=a_b")
+    '--batch-size=a_b'
+    """
+    if not token.startswith("--"):
+        return token
+    name, equals, value = token.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def command_of(tokens: Sequence[str]) -> str:
+    """The command that was called, for a hint."""
+    return f"{tokens[0]} " if tokens and tokens[0] in COMMANDS else ""
+
+
+def sentence(text: str) -> str:
+    """An error of the toolkit on one line."""
+    return " ".join(text.replace("╭", " ").replace("│", " ").split()).rstrip(".")
+
+
+def complain(text: str, status: int) -> int:
+    """One line to stderr."""
+    print(f"floorline: {' '.join(text.split())}", file=sys.stderr)
+    return status

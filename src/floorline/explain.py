@@ -1,0 +1,323 @@
+"""Every number opens: a total into operators, an operator into its letters with the numbers filled in, and a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from floorline import program
+from floorline.count import Count
+from floorline.errors import BadInput, near
+from floorline.estimate import Estimate, Phase
+from floorline.fit import Fit
+from floorline.letters import MEANING, Numbers, Product
+from floorline.num import Num
+from floorline.published import formula, formula_names
+from floorline.step import Step
+from floorline.transformer import Transformer
+
+FIGURES = ("params", "flops", "kv", "memory", "ttft", "tpot", "latency")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A figure with where it comes from.
+
+    title    what it is
+    formula  in letters
+    filled   with the numbers in place
+    value    in SI units
+    unit     its unit
+    source   paper, article or rule
+    latex    the formula for typesetting, where it is published so
+    parts    what it is made of
+    """
+
+    title: str
+    formula: str
+    filled: str
+    value: Num
+    unit: str
+    source: str = ""
+    latex: str = ""
+    parts: tuple[Explanation, ...] = ()
+
+
+def explain_formula(name: str, values: Mapping[str, Num]) -> Explanation:
+    """A published formula with its numbers filled in.
+
+    name    of a function in ``floorline.formulas``
+    values  a number for each of its arguments, SI units
+    raises  BadInput for an unknown formula, a missing or an unknown argument
+
+    >>> explain_formula("machine_balance", {"peak": 312e12, "bandwidth": 1.5e12}).value
+    208.0
+    """
+    if name not in formula_names():
+        raise BadInput(f"{name!r} is no formula; {near(name, formula_names())} ('floorline explain' lists all)")
+    found = formula(name)
+    wanted = {q.name: q for q in found.arguments}
+    call = " ".join(f"{q.name}=… [{q.unit}]" for q in found.arguments)
+    for key in values:
+        if key not in wanted:
+            raise BadInput(f"{name} has no argument {key!r}; it takes {call}")
+    missing = [q.name for q in found.arguments if q.name not in values]
+    if missing:
+        raise BadInput(f"{name} needs {', '.join(missing)}; give {call}")
+    value = found.function(**values)
+    filled = ", ".join(f"{q.letter} = {plain(values[q.name])} {q.unit}".replace(" -", "") for q in found.arguments)
+    shown = f"{found.result.letter} from {', '.join(q.letter for q in found.arguments)}"
+    return Explanation(
+        found.title,
+        shown,
+        filled,
+        float(np.asarray(value)),
+        found.result.unit.replace("-", ""),
+        found.source,
+        found.latex,
+    )
+
+
+def plain(value: Num) -> str:
+    """A number with up to ten digits."""
+    return f"{float(np.asarray(value)):.10g}"
+
+
+def explain_params(model: Transformer) -> Explanation:
+    """Parameters by tensor."""
+    numbers = Numbers(model.sizes)
+    counted = model.parameter_count()
+    parts = []
+    for (stack, op, tensor), module in zip(model.weights(), counted.modules, strict=True):
+        product = Product(1.0, tensor.letters)
+        times = f" × {plain(module.count)}" if plain(module.count) != "1" else ""
+        parts.append(
+            Explanation(
+                f"{stack.block.name}.{op} {tensor}",
+                product.formula() + (" × copies" if times else ""),
+                numbers.filled(product) + times,
+                module.parameters,
+                "",
+            )
+        )
+    legend = ", ".join(f"{k} {MEANING.get(k, '')} {plain(v)}" for k, v in model.sizes.items())
+    return Explanation(
+        f"parameters of {model.name}", "sum over distinct weights, tied ones once", legend, counted.total, "", model.source,
+        parts=tuple(parts),
+    )  # fmt: skip
+
+
+def explain_flops(model: Transformer, counted: Count, step: Step) -> Explanation:
+    """FLOP by operator."""
+    numbers = {stack.block.name: n for stack, n in step.numbers()}
+    parts = []
+    for o in counted.operators:
+        block, _, name = o.name.partition(".")
+        op = next((x for s in model.stacks if s.block.name == block for x in s.block.ops if x.name == name), None)
+        filled = (
+            " + ".join(numbers[block].filled(p) for p in op.flops()) if op is not None else "as its forward operator"
+        )
+        parts.append(Explanation(o.name, f"{o.formula} × repeat", f"{filled} × {plain(o.repeat)}", o.flops, "FLOP"))
+    convention = f"a multiply-add is two; attention over the {counted.attention} query × key square"
+    if counted.attention == "causal":
+        convention = "a multiply-add is two; attention over the pairs that a causal mask leaves"
+    return Explanation(
+        f"FLOP of {model.name}", "sum over operators of 2 × the product of all letters", convention, counted.flops, "FLOP",
+        "convention of PyTorch's FlopCounterMode", parts=tuple(parts),
+    )  # fmt: skip
+
+
+def explain_kv(answer: Fit) -> Explanation:
+    """Bytes of the key/value cache."""
+    model = answer.model
+    letters = "2·b·L·K·H a token, times tokens, times sequences"
+    size = answer.precision.bytes("kv_cache")
+    s = model.sizes
+    each = f"2·{size:g}·{plain(model.layers())}·{plain(s['K'])}·{plain(s['H'])}"
+    filled = f"{each} = {plain(answer.kv_per_token)} B a token, × {plain(answer.length)} tokens × {plain(answer.batch)} sequences"
+    return Explanation(
+        f"KV cache of {model.name}", letters, filled, answer.kv_bytes, "B", formula("kv_bytes_per_token").source,
+        formula("kv_bytes_per_token").latex,
+    )  # fmt: skip
+
+
+def explain_memory(answer: Fit) -> Explanation:
+    """Memory of one device by kind."""
+    m = answer.memory
+    parts = (
+        Explanation(
+            "weights", "parameters of one rank × bytes", f"formats: {answer.precision.weights}", m.weights, "B"
+        ),
+        Explanation("KV cache", "cache of one rank × bytes", f"format: {answer.precision.kv_cache}", m.kv_cache, "B"),
+        Explanation(
+            "activations",
+            "largest set of tensors alive at once",
+            "the larger of a prefill and a decode step",
+            m.activations,
+            "B",
+        ),
+    )
+    total = f"{plain(m.weights)} + {plain(m.kv_cache)} + {plain(m.activations)}"
+    return Explanation(
+        f"memory of one device, {answer.model.name}",
+        "weights + KV cache + activations",
+        total,
+        m.total,
+        "B",
+        parts=parts,
+    )
+
+
+def explain_time(e: Estimate, which: str) -> Explanation:
+    """A time: its floor opened into arithmetic, traffic and messages, its serial sum into launches."""
+    if which == "latency":
+        phases = tuple(explain_phase(e, p) for p in e.phases)
+        return Explanation(
+            "latency floor", "TTFT + (output − 1) · TPOT" if len(phases) > 1 else "one phase",
+            " + ".join(plain(p.value) for p in phases), e.latency.floor, "s", parts=phases,
+        )  # fmt: skip
+    name = {"ttft": "prefill", "tpot": "decode"}[which]
+    phase = next((p for p in e.phases if p.name == name), None)
+    if phase is None:
+        raise BadInput(
+            f"this workload has no {name}; {which} needs --output-len above 1" if which == "tpot" else f"no {name} here"
+        )
+    return explain_phase(e, phase)
+
+
+def explain_phase(e: Estimate, phase: Phase) -> Explanation:
+    """The floor of a phase and the launches of its serial sum."""
+    device = e.cluster.accelerator
+    f = phase.floor
+    parts = (
+        Explanation("arithmetic", "Σ FLOP / peak, causal", f"at {plain(device.peak(e.precision.activations))} FLOP/s", f.compute, "s"),
+        Explanation(
+            "compulsory traffic", "(Σ weights + cache, each byte once − last-level cache) / bandwidth",
+            f"at {plain(device.memory_bandwidth)} B/s, {plain(device.last_level_cache)} B of cache", f.memory, "s",
+        ),
+        Explanation("messages", "Σ least bytes sent / link", f"at {plain(e.cluster.link.bandwidth)} B/s", f.link, "s"),
+        Explanation(
+            "serial sum, for comparison", "Σ over launches of max(FLOP/peak, bytes/bandwidth, launch)", f"fusion {e.assumptions.fusion}",
+            phase.time.serial, "s", formula("kernel_time").source, formula("kernel_time").latex, launches(e, phase),
+        ),
+    )  # fmt: skip
+    what = "prefill" if phase.name == "prefill" else "mean decode step"
+    return Explanation(
+        f"floor of the {what}", "max(arithmetic, traffic, messages)", ", ".join(plain(x) for x in (f.compute, f.memory, f.link)),
+        phase.time.floor, "s", "Williams et al. 2009, CACM 52(4)", parts=parts,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of the operator table.
+
+    name    of the kernel, with its block
+    repeat  times that it runs in the step [-]
+    flops, bytes, sent  of one run
+    seconds  of one run, by the serial model
+    bound   compute, memory, launch or link
+    """
+
+    name: str
+    repeat: Num
+    flops: Num
+    bytes: Num
+    sent: Num
+    seconds: Num
+    bound: str
+    formula: str
+    filled: str
+
+
+def operator_table(e: Estimate, phase: Phase) -> tuple[Launch, ...]:
+    """Every launch and message of a phase (for decode, its first step) with its serial time and bound."""
+    from floorline.step import row_time
+
+    device, assumed = e.cluster.accelerator, e.assumptions
+    found = []
+    for stack, numbers, row in phase.step.rows(assumed.fusion):
+        cost = program.price(row, numbers, e.precision)
+        seconds = row_time(row, cost, e.cluster, e.precision, assumed)
+        times = {
+            "compute": cost.flops / (device.peak(e.precision.activations) * assumed.compute_efficiency),
+            "memory": cost.bytes / (device.memory_bandwidth * assumed.memory_efficiency),
+            "launch": assumed.launch_time,
+            "link": seconds if row.message is not None else -1.0,
+        }
+        formula_text = " + ".join(p.formula() for p in row.flops)
+        filled = " + ".join(numbers.filled(p) for p in row.flops)
+        found.append(
+            Launch(f"{stack.block.name}.{row.name}", stack.repeat, cost.flops, cost.bytes, cost.sent, seconds,
+                   max(times, key=lambda k: float(np.asarray(times[k]))), formula_text, filled)
+        )  # fmt: skip
+    return tuple(found)
+
+
+def launches(e: Estimate, phase: Phase) -> tuple[Explanation, ...]:
+    """The operator table as explanations."""
+    return tuple(
+        Explanation(
+            f"{x.name} × {plain(x.repeat)} ({x.bound})", f"{x.formula or 'no FLOP'}; {plain(x.bytes)} B moved",
+            x.filled or "traffic alone", x.seconds, "s",
+        )
+        for x in operator_table(e, phase)
+    )  # fmt: skip
+
+
+def render(node: Explanation, style: str = "text", depth: int = 0) -> str:
+    """An explanation as text, Markdown or LaTeX.
+
+    raises BadInput for another style
+    """
+    if style not in STYLES:
+        raise BadInput(f"style is {style[:40]!r}; expected one of {', '.join(STYLES)}")
+    return STYLES[style](node, depth)
+
+
+def number(node: Explanation) -> str:
+    """The value with its unit: counts in full."""
+    value = float(np.asarray(node.value))
+    whole = value == int(value) and abs(value) < 2.0**63 if np.isfinite(value) else False
+    return (f"{value:,.0f}".replace(",", " ") if whole and node.unit in ("", "B", "FLOP") else f"{value:.6g}") + (
+        f" {node.unit}" if node.unit else ""
+    )
+
+
+def as_text(node: Explanation, depth: int) -> str:
+    """Indented lines."""
+    pad = "  " * depth
+    lines = [f"{pad}{node.title} = {number(node)}"]
+    if depth == 0 and node.latex:
+        lines.append(f"{pad}  formula  {node.latex}")
+    else:
+        lines.append(f"{pad}  = {node.formula}")
+    lines.append(f"{pad}  {'with     ' if depth == 0 and node.latex else '= '}{node.filled}")
+    if node.source:
+        lines.append(f"{pad}  source   {node.source}")
+    return "\n".join([*lines, *(as_text(p, depth + 1) for p in node.parts)])
+
+
+def as_markdown(node: Explanation, depth: int) -> str:
+    """A nested list."""
+    pad = "  " * depth
+    maths = f" $${node.latex}$$" if node.latex else f" `{node.formula}`"
+    source = f" ({node.source})" if node.source else ""
+    own = f"{pad}- **{node.title}**:{maths}, {node.filled}, **{number(node)}**{source}"
+    return "\n".join([own, *(as_markdown(p, depth + 1) for p in node.parts)])
+
+
+def as_latex(node: Explanation, depth: int) -> str:
+    """Lines of an ``align*`` environment."""
+    maths = (
+        node.latex
+        or r"\text{" + node.formula.replace("·", r"$\cdot$").replace("×", r"$\times$").replace("Σ", r"$\Sigma$") + "}"
+    )
+    line = rf"\text{{{node.title.replace('_', ' ')}}} &: {maths} = {number(node)} \\"
+    body = "\n".join([line, *(as_latex(p, depth + 1) for p in node.parts)])
+    return "\\begin{align*}\n" + body + "\n\\end{align*}" if depth == 0 else body
+
+
+STYLES = {"text": as_text, "markdown": as_markdown, "latex": as_latex}
