@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import floorline.formulas
 
@@ -27,7 +27,7 @@ class Formula(NamedTuple):
     """A function with the units of its arguments and of its result."""
 
     name: str
-    function: Callable[..., object]
+    function: Callable[..., Any]
 
     @property
     def docstring(self) -> str:

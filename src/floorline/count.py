@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from floorline import passes, program
 from floorline.catalogue.load import load_model
@@ -14,6 +15,7 @@ from floorline.num import Num, total
 from floorline.op import Op
 from floorline.parallel.plan import Plan
 from floorline.program import Row
+from floorline.result import Result
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Prefill, Train, Workload
 from floorline.step import Step
@@ -22,7 +24,7 @@ from floorline.transformer import Stack, Transformer
 
 
 @dataclass(frozen=True)
-class OperatorCount:
+class OperatorCount(Result):
     """One operator over a whole pass.
 
     name     "block.q", "block.q.dgrad"
@@ -40,7 +42,7 @@ class OperatorCount:
 
 
 @dataclass(frozen=True)
-class Count:
+class Count(Result):
     """What a workload counts.
 
     flops      forward and backward [FLOP]
@@ -59,6 +61,11 @@ class Count:
     attention: str
     fusion: str
     operators: tuple[OperatorCount, ...]
+
+    def answer(self) -> Mapping[str, Any]:
+        """The counts, all of them together as "total"."""
+        head = {"forward": self.forward, "backward": self.backward, "total": self.flops, "bytes": self.bytes}
+        return {**head, "attention": self.attention, "fusion": self.fusion, "operators": self.operators}
 
 
 def count(

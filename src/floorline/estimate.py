@@ -8,16 +8,20 @@ rules   points that break one are nan, with a reason
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
-from floorline.memory import STEP_TOKENS, Memory, inference_memory
-from floorline.num import Array, Num, all_true, ceil, number, where
+from floorline.launches import Launch, launches
+from floorline.memory import STEP_TOKENS, Memory, inference_memory, usable
+from floorline.num import Array, Num, all_true, ceil, maximum, number, where
+from floorline.result import Result
 from floorline.rules import RULES, broken, reason
 from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
@@ -31,7 +35,7 @@ BOUNDS = ("compute", "memory", "link")
 
 
 @dataclass(frozen=True)
-class Time:
+class Time(Result):
     """A time with its lower bound and, where a calibration exists, what to expect.
 
     floor     what physics allows: nothing real is faster [s]
@@ -50,8 +54,34 @@ class Time:
         return Time(self.floor + other.floor, self.serial + other.serial)
 
     def times(self, factor: Num) -> Time:
-        """The time of doing it ``factor`` times."""
-        return Time(self.floor * factor, self.serial * factor)
+        """The time of doing it ``factor`` times; never doing it takes none."""
+        return Time(where(factor > 0.0, self.floor * factor, 0.0), where(factor > 0.0, self.serial * factor, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """The contexts of a generation on a leading axis.
+
+    offsets  tokens after the first context [-]
+    present  1 where a point has this context, 0 where its generation is over
+    count    contexts of each point [-]
+    """
+
+    offsets: Array
+    present: Array
+    count: Num
+
+    @staticmethod
+    def of(count: Num, behind: int) -> Contexts:
+        """As many contexts as the longest generation has, on an axis before ``behind`` others."""
+        longest_run = int(np.max(count))
+        offsets = np.arange(longest_run, dtype=np.float64).reshape((longest_run,) + (1,) * behind)
+        return Contexts(offsets, np.asarray(offsets < count, dtype=np.float64), count)
+
+    def mean(self, values: Num) -> Num:
+        """The mean over each point's contexts, added one after the other so that padding changes no bit; nan for none."""
+        summed: Num = np.cumsum(np.asarray(values) * self.present, axis=0)[-1][()]
+        return where(number(self.count) > 0.0, summed / maximum(self.count, 1.0), np.nan)
 
 
 @dataclass(frozen=True)
@@ -60,14 +90,23 @@ class Phase:
 
     name   "prefill" or "decode" (the mean step)
     time   of one step
-    floor  the three times of which the largest is the floor
-    step   what runs; for a decode phase the last step
+    step   what runs; for a decode phase the first step
+    parts  the three times of which the largest is the floor, for each context of a generation
+    steps  how many contexts each point has and which; None: a single step
     """
 
     name: str
     time: Time
-    floor: Floor
     step: Step
+    parts: Floor
+    steps: Contexts | None = None
+
+    @cached_property
+    def floor(self) -> Floor:
+        """The three times of the mean step."""
+        if self.steps is None:
+            return self.parts
+        return Floor(*(self.steps.mean(x) for x in (self.parts.compute, self.parts.memory, self.parts.link)))
 
     @property
     def bound(self) -> object:
@@ -77,7 +116,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Result):
     """What a workload costs on a cluster.
 
     phases    prefill and decode, as far as the workload has them
@@ -115,6 +154,27 @@ class Estimate:
     def output_tokens_per_s(self) -> Num:
         """Tokens a second of the whole batch if it ran at its floor: no engine makes more."""
         return self.output_tokens / self.latency.floor
+
+    def launches(self, phase: Phase) -> tuple[Launch, ...]:
+        """The operator table of a phase; for decode, of its first step."""
+        return launches(phase.step, self.cluster, self.assumptions)
+
+    def answer(self) -> Mapping[str, Any]:
+        """Times, throughput, memory and what bounds each phase."""
+        rate = {"ceiling": self.output_tokens_per_s, "serial": self.output_tokens / self.latency.serial}
+        return {
+            "ttft_s": self.ttft,
+            "tpot_s": self.tpot,
+            "latency_s": self.latency,
+            "output_tokens_per_s": {**rate, "expected": None, "low": None, "high": None},
+            "memory": self.memory,
+            "fits": self.memory.total <= usable(self.cluster.accelerator),
+            "bound": {p.name: p.bound for p in self.phases},
+            "phases": {
+                p.name: {"time_s": p.time, "floor_s": p.floor, "bound": p.bound, "operators": self.launches(p)}
+                for p in self.phases
+            },
+        }
 
 
 def estimate(
@@ -201,6 +261,7 @@ def check(
         "heads": sizes["K"] * sizes["G"],
         "kv_heads": sizes["K"],
         "ffn": sizes["F"],
+        "product": plan.devices,
         "devices": cluster.devices,
         "exchange": 1.0 if plan.context == "all-to-all" else 0.0,
         "head_dim": sizes["H"],
@@ -265,16 +326,12 @@ def price(run: Run, cluster: Cluster, assumptions: Assumptions, feasible: object
     if run.contexts is None:
         floor = step.floor(cluster)
         serial = step.serial(cluster, assumptions)
-        return Phase(run.name, Time(masked(floor.seconds, feasible), masked(serial, feasible)), floor, step)
-    at, weight = contexts(step.earlier, run.contexts, axes(step, cluster, run.contexts))
-    each = Step(step.model, step.batch, 1.0, at, 1.0, step.parallelism, step.precision, step.attention, decoding=True)
+        return Phase(run.name, Time(masked(floor.seconds, feasible), masked(serial, feasible)), step, floor)
+    many = Contexts.of(run.contexts, axes(step, cluster, run.contexts))
+    each = replace(step, earlier=step.earlier + many.offsets)
     floor = each.floor(cluster)
-    mean = Floor(*(average(x, weight, run.contexts) for x in (floor.compute, floor.memory, floor.link)))
-    time = Time(
-        masked(average(floor.seconds, weight, run.contexts), feasible),
-        masked(average(each.serial(cluster, assumptions), weight, run.contexts), feasible),
-    )
-    return Phase(run.name, time, mean, step)
+    seconds, serial = many.mean(floor.seconds), many.mean(each.serial(cluster, assumptions))
+    return Phase(run.name, Time(masked(seconds, feasible), masked(serial, feasible)), step, floor, many)
 
 
 def axes(step: Step, cluster: Cluster, count: Num) -> int:
@@ -297,21 +354,6 @@ def axes(step: Step, cluster: Cluster, count: Num) -> int:
         cluster.link.bandwidth,
     )
     return max(np.ndim(x) for x in (*inputs, *sizes))
-
-
-def contexts(start: Num, count: Num, behind: int) -> tuple[Array, Array]:
-    """Every context of a generation on an axis before ``behind`` others, and which of them each point has."""
-    longest_run = int(np.max(count))
-    shape = (longest_run,) + (1,) * behind
-    offsets = np.arange(longest_run, dtype=np.float64).reshape(shape)
-    return start + offsets, np.asarray(offsets < count, dtype=np.float64)
-
-
-def average(values: Num, weight: Array, count: Num) -> Num:
-    """The mean over a generation's contexts, added one after the other so that padding changes no bit."""
-    spread = np.broadcast_to(np.asarray(values), np.broadcast_shapes(np.shape(values), weight.shape)) * weight
-    summed: Num = np.cumsum(spread, axis=0)[-1][()]
-    return where(number(count) > 0.0, summed / np.maximum(count, 1.0), 0.0)
 
 
 def masked(value: Num, feasible: object) -> Num:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from floorline import program
 from floorline.count import Count
 from floorline.errors import BadInput, near
 from floorline.estimate import Estimate, Phase
@@ -15,6 +14,7 @@ from floorline.fit import Fit
 from floorline.letters import MEANING, Numbers, Product
 from floorline.num import Num
 from floorline.published import formula, formula_names
+from floorline.result import Result
 from floorline.step import Step
 from floorline.transformer import Transformer
 
@@ -22,7 +22,7 @@ FIGURES = ("params", "flops", "kv", "memory", "ttft", "tpot", "latency")
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Result):
     """A figure with where it comes from.
 
     title    what it is
@@ -104,9 +104,14 @@ def explain_params(model: Transformer) -> Explanation:
         )
     legend = ", ".join(f"{k} {MEANING.get(k, '')} {plain(v)}" for k, v in model.sizes.items())
     return Explanation(
-        f"parameters of {model.name}", "sum over distinct weights, tied ones once", legend, counted.total, "", model.source,
+        f"parameters of {model.name}",
+        "sum over distinct weights, tied ones once",
+        legend,
+        counted.total,
+        "",
+        model.source,
         parts=tuple(parts),
-    )  # fmt: skip
+    )
 
 
 def explain_flops(model: Transformer, counted: Count, step: Step) -> Explanation:
@@ -124,9 +129,14 @@ def explain_flops(model: Transformer, counted: Count, step: Step) -> Explanation
     if counted.attention == "causal":
         convention = "a multiply-add is two; attention over the pairs that a causal mask leaves"
     return Explanation(
-        f"FLOP of {model.name}", "sum over operators of 2 × the product of all letters", convention, counted.flops, "FLOP",
-        "convention of PyTorch's FlopCounterMode", parts=tuple(parts),
-    )  # fmt: skip
+        f"FLOP of {model.name}",
+        "sum over operators of 2 × the product of all letters",
+        convention,
+        counted.flops,
+        "FLOP",
+        "convention of PyTorch's FlopCounterMode",
+        parts=tuple(parts),
+    )
 
 
 def explain_kv(answer: Fit) -> Explanation:
@@ -138,9 +148,14 @@ def explain_kv(answer: Fit) -> Explanation:
     each = f"2·{size:g}·{plain(model.layers())}·{plain(s['K'])}·{plain(s['H'])}"
     filled = f"{each} = {plain(answer.kv_per_token)} B a token, × {plain(answer.length)} tokens × {plain(answer.batch)} sequences"
     return Explanation(
-        f"KV cache of {model.name}", letters, filled, answer.kv_bytes, "B", formula("kv_bytes_per_token").source,
+        f"KV cache of {model.name}",
+        letters,
+        filled,
+        answer.kv_bytes,
+        "B",
+        formula("kv_bytes_per_token").source,
         formula("kv_bytes_per_token").latex,
-    )  # fmt: skip
+    )
 
 
 def explain_memory(answer: Fit) -> Explanation:
@@ -175,9 +190,13 @@ def explain_time(e: Estimate, which: str) -> Explanation:
     if which == "latency":
         phases = tuple(explain_phase(e, p) for p in e.phases)
         return Explanation(
-            "latency floor", "TTFT + (output − 1) · TPOT" if len(phases) > 1 else "one phase",
-            " + ".join(plain(p.value) for p in phases), e.latency.floor, "s", parts=phases,
-        )  # fmt: skip
+            "latency floor",
+            "TTFT + (output − 1) · TPOT" if len(phases) > 1 else "one phase",
+            " + ".join(plain(p.value) for p in phases),
+            e.latency.floor,
+            "s",
+            parts=phases,
+        )
     name = {"ttft": "prefill", "tpot": "decode"}[which]
     phase = next((p for p in e.phases if p.name == name), None)
     if phase is None:
@@ -192,79 +211,56 @@ def explain_phase(e: Estimate, phase: Phase) -> Explanation:
     device = e.cluster.accelerator
     f = phase.floor
     parts = (
-        Explanation("arithmetic", "Σ FLOP / peak, causal", f"at {plain(device.peak(e.precision.activations))} FLOP/s", f.compute, "s"),
         Explanation(
-            "compulsory traffic", "(Σ weights + cache, each byte once − last-level cache) / bandwidth",
-            f"at {plain(device.memory_bandwidth)} B/s, {plain(device.last_level_cache)} B of cache", f.memory, "s",
+            "arithmetic",
+            "Σ FLOP / peak, causal",
+            f"at {plain(device.peak(e.precision.activations))} FLOP/s",
+            f.compute,
+            "s",
+        ),
+        Explanation(
+            "compulsory traffic",
+            "(Σ weights + cache, each byte once − last-level cache) / bandwidth",
+            f"at {plain(device.memory_bandwidth)} B/s, {plain(device.last_level_cache)} B of cache",
+            f.memory,
+            "s",
         ),
         Explanation("messages", "Σ least bytes sent / link", f"at {plain(e.cluster.link.bandwidth)} B/s", f.link, "s"),
         Explanation(
-            "serial sum, for comparison", "Σ over launches of max(FLOP/peak, bytes/bandwidth, launch)", f"fusion {e.assumptions.fusion}",
-            phase.time.serial, "s", formula("kernel_time").source, formula("kernel_time").latex, launches(e, phase),
+            "serial sum, for comparison",
+            "Σ over launches of max(FLOP/peak, bytes/bandwidth, launch)",
+            f"fusion {e.assumptions.fusion}",
+            phase.time.serial,
+            "s",
+            formula("kernel_time").source,
+            formula("kernel_time").latex,
+            opened(e, phase),
         ),
-    )  # fmt: skip
+    )
     what = "prefill" if phase.name == "prefill" else "mean decode step"
     return Explanation(
-        f"floor of the {what}", "max(arithmetic, traffic, messages)", ", ".join(plain(x) for x in (f.compute, f.memory, f.link)),
-        phase.time.floor, "s", "Williams et al. 2009, CACM 52(4)", parts=parts,
-    )  # fmt: skip
+        f"floor of the {what}",
+        "max(arithmetic, traffic, messages)",
+        ", ".join(plain(x) for x in (f.compute, f.memory, f.link)),
+        phase.time.floor,
+        "s",
+        "Williams et al. 2009, CACM 52(4)",
+        parts=parts,
+    )
 
 
-@dataclass(frozen=True)
-class Launch:
-    """One launch of the operator table.
-
-    name    of the kernel, with its block
-    repeat  times that it runs in the step [-]
-    flops, bytes, sent  of one run
-    seconds  of one run, by the serial model
-    bound   compute, memory, launch or link
-    """
-
-    name: str
-    repeat: Num
-    flops: Num
-    bytes: Num
-    sent: Num
-    seconds: Num
-    bound: str
-    formula: str
-    filled: str
-
-
-def operator_table(e: Estimate, phase: Phase) -> tuple[Launch, ...]:
-    """Every launch and message of a phase (for decode, its first step) with its serial time and bound."""
-    from floorline.step import row_time
-
-    device, assumed = e.cluster.accelerator, e.assumptions
-    found = []
-    for stack, numbers, row in phase.step.rows(assumed.fusion):
-        cost = program.price(row, numbers, e.precision)
-        seconds = row_time(row, cost, e.cluster, e.precision, assumed)
-        times = {
-            "compute": cost.flops / (device.peak(e.precision.activations) * assumed.compute_efficiency),
-            "memory": cost.bytes / (device.memory_bandwidth * assumed.memory_efficiency),
-            "launch": assumed.launch_time,
-            "link": seconds if row.message is not None else -1.0,
-        }
-        formula_text = " + ".join(p.formula() for p in row.flops)
-        filled = " + ".join(numbers.filled(p) for p in row.flops)
-        found.append(
-            Launch(f"{stack.block.name}.{row.name}", stack.repeat, cost.flops, cost.bytes, cost.sent, seconds,
-                   max(times, key=lambda k: float(np.asarray(times[k]))), formula_text, filled)
-        )  # fmt: skip
-    return tuple(found)
-
-
-def launches(e: Estimate, phase: Phase) -> tuple[Explanation, ...]:
+def opened(e: Estimate, phase: Phase) -> tuple[Explanation, ...]:
     """The operator table as explanations."""
     return tuple(
         Explanation(
-            f"{x.name} × {plain(x.repeat)} ({x.bound})", f"{x.formula or 'no FLOP'}; {plain(x.bytes)} B moved",
-            x.filled or "traffic alone", x.seconds, "s",
+            f"{x.name} × {plain(x.repeat)} ({x.bound})",
+            f"{x.formula or 'no FLOP'}; {plain(x.bytes)} B moved",
+            x.filled or "traffic alone",
+            x.serial,
+            "s",
         )
-        for x in operator_table(e, phase)
-    )  # fmt: skip
+        for x in e.launches(phase)
+    )
 
 
 def render(node: Explanation, style: str = "text", depth: int = 0) -> str:

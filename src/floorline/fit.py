@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
@@ -18,6 +20,7 @@ from floorline.memory import (
     usable,
 )
 from floorline.num import Num, floor, maximum, minimum, where
+from floorline.result import Result
 from floorline.rules import reason
 from floorline.specs.accelerator import Cluster
 from floorline.specs.parallelism import Parallelism
@@ -34,7 +37,7 @@ LONGEST, MOST_SEQUENCES = 1e9, 1e7
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Result):
     """Whether a model fits, and how much more would.
 
     memory           of one device, by kind [B]
@@ -73,6 +76,23 @@ class Fit:
     def fits(self) -> object:
         """Whether it does."""
         return self.margin >= 0.0
+
+    def answer(self) -> Mapping[str, Any]:
+        """Whether it fits, where memory goes, and how much more would."""
+        return {
+            "fits": self.fits,
+            "memory": self.memory,
+            "budget": self.budget,
+            "margin": self.margin,
+            "batch": self.batch,
+            "length": self.length,
+            "kv_bytes": self.kv_bytes,
+            "kv_bytes_per_token": self.kv_per_token,
+            "max_batch": self.max_batch,
+            "max_context": self.max_context,
+            "max_concurrency": self.max_concurrency,
+            "suggestions": self.suggestions,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +152,14 @@ def fit(
     if not feasible:
         raise BadInput(reason(values, int(index), made.name))
     case = Case(
-        model=made, cluster=cluster, parallelism=plan, precision=formats, fusion=fusion, most_tokens=max_num_batched_tokens,
+        model=made,
+        cluster=cluster,
+        parallelism=plan,
+        precision=formats,
+        fusion=fusion,
+        most_tokens=max_num_batched_tokens,
         budget=usable(cluster.accelerator) * gpu_memory_utilization,
-    )  # fmt: skip
+    )
     memory = case.memory(work.batch, tokens)
     one = Step(made, plan.dp, 1.0, tokens - 1.0, 1.0, plan, formats, decoding=True)
     each = kv_bytes(one)
@@ -164,12 +189,12 @@ def fit(
 def suggestions(case: Case, batch: Num, length: Num) -> tuple[str, ...]:
     """Single changes after which it fits, the cheapest first: formats, then fewer tokens, then more devices."""
     found = []
-    if case.precision.kv_cache not in ("fp8", "int8"):
-        if replace(case, precision=case.precision.with_cache("fp8")).fits(batch, length):
-            found.append("--kv-cache-dtype fp8")
-    if case.precision.weights not in ("fp8", "int8"):
-        if replace(case, precision=replace(case.precision, weights="fp8")).fits(batch, length):
-            found.append("--weight-dtype fp8")
+    for flag, formats in (
+        ("--kv-cache-dtype fp8", case.precision.with_cache("fp8")),
+        ("--weight-dtype fp8", replace(case.precision, weights="fp8")),
+    ):
+        if formats != case.precision and replace(case, precision=formats).fits(batch, length):
+            found.append(flag)
     context = most(lambda n: case.fits(batch, n), LONGEST)
     if context >= 1024.0:
         found.append(f"--max-model-len {float(context):.0f}")

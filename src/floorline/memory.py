@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from floorline.num import Num, floor, largest, maximum, minimum, number, total, 
 from floorline.op import View
 from floorline.parallel.plan import Plan
 from floorline.program import Piece
+from floorline.result import Result
 from floorline.specs.accelerator import Accelerator
 from floorline.step import Step
 from floorline.tensor import CACHE, TOKENS, Tensor
@@ -26,7 +28,7 @@ STEP_TOKENS = 8192.0
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Result):
     """Bytes on one device, by kind.
 
     weights      parameters, with what replication repeats [B]
@@ -42,6 +44,15 @@ class Memory:
     def total(self) -> Num:
         """All of it."""
         return self.weights + self.kv_cache + self.activations
+
+    def answer(self) -> Mapping[str, Any]:
+        """Each kind, and all of it."""
+        return {
+            "weights": self.weights,
+            "kv_cache": self.kv_cache,
+            "activations": self.activations,
+            "total": self.total,
+        }
 
 
 @cache

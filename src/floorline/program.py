@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from floorline import layout, passes
 from floorline.block import Block
@@ -62,6 +62,11 @@ class Row:
     writes: tuple[Piece, ...] = ()
     message: Collective | None = None
 
+    @cached_property
+    def moved(self) -> tuple[Piece, ...]:
+        """Everything that crosses the memory bus."""
+        return (*self.reads, *self.writes)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -93,7 +98,7 @@ def price(row: Row, numbers: Numbers, precision: Precision) -> Cost:
     for product in row.flops:
         flops = flops + numbers.value(product)
     moved: Num = 0.0
-    for piece in (*row.reads, *row.writes):
+    for piece in row.moved:
         moved = moved + numbers.value(piece.elements) * precision.bytes(piece.tensor.role, piece.tensor.format)
     if row.message is None:
         return Cost(flops, moved)

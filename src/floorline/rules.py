@@ -60,8 +60,9 @@ RULES = (
     ),
     Rule(
         "devices",
-        lambda v: v["tp"] * v["dp"] * v["cp"] <= v["devices"],
-        "the plan takes {tp:g}·{dp:g}·{cp:g} devices (tp·dp·cp) and there are {devices:g}; raise --devices or lower a degree",
+        lambda v: v["product"] <= v["devices"],
+        "the plan takes {product:g} devices (tp·dp·cp = {tp:g}·{dp:g}·{cp:g}) and there are {devices:g}; "
+        "raise --devices or lower a degree",
     ),
     Rule(
         "positions",

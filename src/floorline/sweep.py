@@ -294,8 +294,14 @@ class Point:
 
     def estimate(self) -> Estimate:
         """The estimate of the point, or of all points at once."""
-        return estimate(self.model, self.workload, self.cluster, parallelism=self.parallelism, precision=self.precision,
-                        assumptions=self.assumptions)  # fmt: skip
+        return estimate(
+            self.model,
+            self.workload,
+            self.cluster,
+            parallelism=self.parallelism,
+            precision=self.precision,
+            assumptions=self.assumptions,
+        )
 
 
 def hardware(device: Accelerator, new: Mapping[str, Array], form: str) -> Accelerator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from floorline.block import Block
 from floorline.letters import Numbers, Product
 from floorline.num import Num, number, total
 from floorline.op import Lookup
+from floorline.result import Result
 from floorline.tensor import Tensor
 
 
@@ -42,7 +44,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Module:
+class Module(Result):
     """Parameters of one tensor of the model.
 
     name        "block.q" or "embedding.tokens": the operator that reads it first
@@ -58,7 +60,7 @@ class Module:
 
 
 @dataclass(frozen=True)
-class ParameterCount:
+class ParameterCount(Result):
     """Parameters of a model, tied weights once.
 
     total             all of them [-]
@@ -78,7 +80,7 @@ class ParameterCount:
 
 
 @dataclass(frozen=True, eq=False)
-class Transformer:
+class Transformer(Result):
     """A model: its stacks in the order in which they run, and the sizes of their letters.
 
     name     as the catalogue or the configuration calls it
@@ -100,6 +102,10 @@ class Transformer:
     max_positions: Num | None = None
     learned_positions: bool = False
     config: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    def answer(self) -> Mapping[str, Any]:
+        """The model in short."""
+        return {"name": self.name, "source": self.source, "sizes": dict(self.sizes), "layers": self.layers()}
 
     def __repr__(self) -> str:
         stacks = ", ".join(

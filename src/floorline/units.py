@@ -7,6 +7,7 @@ error, so that 200 Gb/s can never be taken for 200 GB/s.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from floorline.errors import BadInput
 
@@ -46,7 +47,7 @@ def parse(text: str, dimension: str, what: str = "value") -> float:
     if unit not in UNITS or UNITS[unit][0] != dimension:
         kind = dimension or "a plain number"
         raise BadInput(f"{what}: {text[:60]!r} has the wrong unit; expected {kind}, for example {example(dimension)!r}")
-    return float(value) * UNITS[unit][1]
+    return float(Decimal(value) * Decimal(UNITS[unit][1]))  # 66.9 TFLOP/s is 66.9e12 exactly, not a bit beside it
 
 
 def example(dimension: str) -> str:

@@ -15,9 +15,14 @@ from floorline.units import parse
 
 HERE = Path(__file__).parent / "accelerators"
 DIMENSIONS = {
-    "memory": "B", "usable_memory": "B", "memory_bandwidth": "B/s", "last_level_cache": "B", "sm_count": "", "boost_clock": "Hz",
+    "memory": "B",
+    "usable_memory": "B",
+    "memory_bandwidth": "B/s",
+    "last_level_cache": "B",
+    "sm_count": "",
+    "boost_clock": "Hz",
     "tdp": "W",
-}  # fmt: skip
+}
 FORMATS = ("fp64", "fp64_tensor", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4", "int4")
 LARGEST_FILE = 1_000_000
 
@@ -41,13 +46,22 @@ def load_accelerator(what: str | os.PathLike[str]) -> Accelerator:
     if key in names():
         return shipped(key)
     if text.endswith(".toml"):
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise NotFound(f"{text}: there is no such file; expected a TOML file that describes an accelerator")
+        path = file(text)
+        if path is None:
+            raise NotFound(f"{text[:200]}: there is no such file; expected a TOML file that describes an accelerator")
         return from_toml(path)
     raise NotFound(
         f"hardware {text[:80]!r} is not in the catalogue; {near(key, [*names(), *aliases()])} ('floorline hardware' lists all)"
     )
+
+
+def file(text: str) -> Path | None:
+    """The file that a text names, or None where there is none."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # no such user, a name too long, a character that no path has
+        return None
 
 
 def plain(text: str) -> str:
@@ -90,8 +104,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not valid TOML ({str(error)[:100]})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"{path}: not valid TOML ({str(error)[:100]}); is the file cut off?") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
 
 
 def from_toml(path: Path) -> Accelerator:
@@ -152,6 +168,6 @@ def figure(path: Path, key: str, value: object, dimensions: Mapping[str, str]) -
     if not isinstance(text, str):
         raise BadInput(f"{path.name}: {key} is {str(text)[:40]!r}; expected text with a unit, such as '80 GB'")
     result = parse(text, dimensions[key], f"{path.name}: {key}")
-    if result <= 0.0:
-        raise BadInput(f"{path.name}: {key} is {text!r}; expected more than zero")
+    if not 0.0 < result < float("inf"):
+        raise BadInput(f"{path.name}: {key} is {text[:40]!r}; expected more than zero and less than infinity")
     return result

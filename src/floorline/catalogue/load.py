@@ -32,17 +32,28 @@ def load_model(what: str | os.PathLike[str] | Mapping[str, object] | Transformer
     text = os.fspath(what)
     if text.lower() in names() or text.lower() in aliases():
         return from_catalogue(text.lower())
-    path = Path(text).expanduser()
-    if path.exists():
+    path = place(text)
+    if path is not None:
         return from_path(path)
     if text.endswith(".json") or text.startswith((".", "~", "/")):
-        raise NotFound(f"{text}: there is no such file or folder; expected a config.json or a folder that holds one")
+        raise NotFound(
+            f"{text[:200]}: there is no such file or folder; expected a config.json or a folder that holds one"
+        )
     cached = hub_config(text) if text.count("/") == 1 else None
     if cached is not None:
         return from_path(cached, text)
     raise NotFound(
         f"model {text[:80]!r} is not in the catalogue; {near(text, [*names(), *aliases()])} ('floorline models' lists all)"
     )
+
+
+def place(text: str) -> Path | None:
+    """The file or folder that a text names, or None where there is none."""
+    try:
+        path = Path(text).expanduser()
+        return path if text and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # no such user, a name too long, a character that no path has
+        return None
 
 
 @lru_cache(maxsize=256)

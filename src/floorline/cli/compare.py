@@ -11,7 +11,7 @@ from floorline.cli.infer import answer
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import BadInput
 from floorline.estimate import Estimate
-from floorline.report import envelope, infer_dict
+from floorline.report import envelope
 from floorline.units import gib, integer, seconds
 
 VARIANTS = Flag(
@@ -32,11 +32,9 @@ def compare(*arguments: object) -> None:
         raise BadInput(
             "compare needs at least one MODEL; expected such as: compare llama-3.1-8b llama-2-7b --hardware h100-sxm,a100"
         )
-    columns = list(cases(models, given))
-    if len(columns) > MOST:
-        raise BadInput(f"{len(columns)} columns are too many to read; expected at most {MOST}: use sweep for more")
+    columns = cases(models, given)
     if given["json"]:
-        rows = [{"name": name, **infer_dict(e)} for name, e in columns]
+        rows = [{"name": name, **e.to_dict()} for name, e in columns]
         print_json(envelope("compare", {**given, "models": models}, {"columns": rows}))
         return
     print(bold("side by side; the factor is against the first column"))
@@ -46,8 +44,11 @@ def compare(*arguments: object) -> None:
 
 def cases(models: list[str], given: Given) -> list[tuple[str, Estimate]]:
     """Every column with its name: what differs between the columns."""
-    devices = (given.get("hardware") or "h100-sxm").split(",")
-    key, variants = variant(given.get("variants"))
+    devices = (given["hardware"] or "h100-sxm").split(",")
+    key, variants = variant(given["variants"])
+    count = len(models) * len(devices) * len(variants)
+    if count > MOST:
+        raise BadInput(f"{count} columns are too many to read; expected at most {MOST}: use sweep for more")
     found = []
     for model, device, value in product(models, devices, variants):
         own = {**given, "hardware": device}
@@ -64,7 +65,7 @@ def variant(text: str | None) -> tuple[str, list[str]]:
     if not text:
         return "", [""]
     key, equals, values = text.partition("=")
-    if not equals or not values:
+    if not equals or not key or not values:
         raise BadInput(f"--variants is {text[:40]!r}; expected KEY=VALUE,VALUE such as num_key_value_heads=16,1")
     return key, values.split(",")
 

@@ -22,10 +22,10 @@ from floorline.explain import (
     explain_params,
     explain_time,
     render,
-)  # fmt: skip
+)
 from floorline.fit import UTILISATION, fit
 from floorline.published import formula, formula_names
-from floorline.report import envelope, explanation_dict
+from floorline.report import envelope
 from floorline.specs.workload import Prefill
 from floorline.step import Step
 from floorline.sweep import scalar
@@ -49,7 +49,7 @@ def explain(*arguments: object) -> None:
         return
     node = figure(texts, given) if texts[0] in FIGURES else by_formula(texts)
     if given["json"]:
-        print_json(envelope("explain", {**given, "words": texts}, explanation_dict(node)))
+        print_json(envelope("explain", {**given, "words": texts}, node.to_dict()))
     else:
         print(render(node, given["format"] or "text"))
 
@@ -78,15 +78,27 @@ def by_formula(texts: list[str]) -> Explanation:
         key, equals, text = pair.partition("=")
         if not equals:
             raise BadInput(f"{pair[:40]!r} is no argument=value; expected such as {next(iter(units))}=1")
-        values[key.replace("-", "_")] = value(key, text, units.get(key.replace("-", "_"), "-"))
-    return explain_formula(name, values)
+        key = key.replace("-", "_")
+        if key in values:
+            raise BadInput(f"{name} has {key!r} twice; leave out one of the two")
+        values[key] = value(key, text, units.get(key, "-"))
+    try:
+        return explain_formula(name, values)
+    except ArithmeticError:
+        raise BadInput(
+            f"{name} has no finite value with these numbers; is a divisor zero, or a number too large?"
+        ) from None
 
 
 def value(key: str, text: str, unit: str) -> float:
     """A number, with or without its unit."""
-    if unit in DIMENSION and text.strip()[-1:].isalpha() and not text.strip()[-1:].isdigit():
-        return parse(text, DIMENSION[unit], key)
-    return scalar(text)
+    if unit in DIMENSION and text.strip()[-1:].isalpha():
+        result = parse(text, DIMENSION[unit], key)
+    else:
+        result = scalar(text, f"{key}={text}")
+    if not 0.0 <= result < float("inf"):
+        raise BadInput(f"{key} is {text[:40]!r}; expected zero or more, and less than infinity")
+    return result
 
 
 def figure(texts: list[str], given: Given) -> Explanation:
@@ -110,9 +122,15 @@ def figure(texts: list[str], given: Given) -> Explanation:
         plan, formats = parallelism(given), precision(given, made)
         asked = length({**given, "input_len": given.get("prompt_len")})
         answer_fit = fit(
-            made, cluster(given, plan, formats.activations), batch=whole(given, "batch", 1.0) or 1.0, length=asked, parallelism=plan,
-            precision=formats, gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION), suggest=False,
-        )  # fmt: skip
+            made,
+            cluster(given, plan, formats.activations),
+            batch=whole(given, "batch", 1.0) or 1.0,
+            length=asked,
+            parallelism=plan,
+            precision=formats,
+            gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
+            suggest=False,
+        )
         return explain_kv(answer_fit) if name == "kv" else explain_memory(answer_fit)
     return explain_time(answer(rest[0], given), name)
 

@@ -18,25 +18,44 @@ from floorline.cli.flags import (
     share,
     signature,
     whole,
-)  # fmt: skip
+)
 from floorline.cli.output import bold, print_json, scalar, table
 from floorline.fit import UTILISATION, Fit, fit
 from floorline.implementations import FUSIONS
 from floorline.memory import STEP_TOKENS
-from floorline.report import envelope, fit_dict, hardware_dict, model_dict
+from floorline.report import envelope, hardware_dict
 from floorline.units import gib, integer
 
 FLAGS = (
-    JSON, SET, *HARDWARE, *PLAN, *FORMAT,
+    JSON,
+    SET,
+    *HARDWARE,
+    *PLAN,
+    *FORMAT,
     Flag("batch", ("--batch-size", "--max-num-seqs"), "sequences in flight, over all replicas", "1"),
     Flag("input_len", ("--input-len", "--isl"), "tokens of the prompt"),
     Flag("output_len", ("--output-len", "--osl"), "tokens to generate"),
-    Flag("max_model_len", ("--max-model-len",), "tokens of a sequence at its end", "input + output, else the model's longest"),
-    Flag("gpu_memory_utilization", ("--gpu-memory-utilization",), "share of the memory that may be used", f"{UTILISATION:g}"),
-    Flag("max_num_batched_tokens", ("--max-num-batched-tokens",), "tokens of the largest prefill step", f"{STEP_TOKENS:g}"),
+    Flag(
+        "max_model_len",
+        ("--max-model-len",),
+        "tokens of a sequence at its end",
+        "input + output, else the model's longest",
+    ),
+    Flag(
+        "gpu_memory_utilization",
+        ("--gpu-memory-utilization",),
+        "share of the memory that may be used",
+        f"{UTILISATION:g}",
+    ),
+    Flag(
+        "max_num_batched_tokens",
+        ("--max-num-batched-tokens",),
+        "tokens of the largest prefill step",
+        f"{STEP_TOKENS:g}",
+    ),
     Flag("fusion", ("--fusion",), f"operators that are one launch: {', '.join(FUSIONS)}", "flash"),
     Flag("check", ("--check",), "exit with 1 where it does not fit", switch=True),
-)  # fmt: skip
+)
 
 
 def fit_command(model: str, given: Given) -> int:
@@ -45,18 +64,24 @@ def fit_command(model: str, given: Given) -> int:
     plan, formats = parallelism(given), precision(given, made)
     machine = cluster(given, plan, formats.activations)
     answer = fit(
-        made, machine, batch=whole(given, "batch", 1.0) or 1.0, length=length(given), parallelism=plan, precision=formats,
-        fusion=given["fusion"] or "flash", gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
+        made,
+        machine,
+        batch=whole(given, "batch", 1.0) or 1.0,
+        length=length(given),
+        parallelism=plan,
+        precision=formats,
+        fusion=given["fusion"] or "flash",
+        gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
         max_num_batched_tokens=whole(given, "max_num_batched_tokens", STEP_TOKENS) or STEP_TOKENS,
-    )  # fmt: skip
+    )
     if given["json"]:
         head = {
-            "model": model_dict(made),
+            "model": made,
             "hardware": hardware_dict(machine),
             "parallelism": plan,
             "precision": formats,
         }
-        print_json(envelope("fit", {**given, "model": model}, fit_dict(answer), **head))
+        print_json(envelope("fit", {**given, "model": model}, answer.to_dict(), **head))
     else:
         show(answer)
     return 1 if given["check"] and not answer.fits else 0

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Annotated, Any
 
+import numpy as np
 from cyclopts import Parameter
 
 from floorline.errors import BadInput, Infeasible
 from floorline.num import Num
 from floorline.specs.accelerator import Accelerator, Cluster, Link
-from floorline.specs.parallelism import Parallelism
+from floorline.specs.assumptions import Assumptions
+from floorline.specs.fields import check_choice, checked
+from floorline.specs.parallelism import DEVICES, Parallelism
 from floorline.specs.precision import FORMATS, Precision
+from floorline.specs.workload import Decode, Generate
 from floorline.sweep import scalar, values
 from floorline.transformer import Transformer
 from floorline.units import parse
@@ -49,6 +53,10 @@ class Flag:
         )
 
 
+SWITCH = ("no", "yes")
+"""Options of a field that is a switch on the command line."""
+
+
 def of_spec(spec: type, *, skip: Iterable[str] = ()) -> tuple[Flag, ...]:
     """Flags of a spec's fields."""
     found = []
@@ -57,6 +65,9 @@ def of_spec(spec: type, *, skip: Iterable[str] = ()) -> tuple[Flag, ...]:
             continue
         names = f.metadata["aliases"] or (f"--{f.name.replace('_', '-')}",)
         options = f.metadata.get("options")
+        if options == SWITCH:
+            found.append(Flag(f.name, tuple(names), f.metadata["doc"], switch=True))
+            continue
         doc = f.metadata["doc"] + (f": {', '.join(options)}" if options else "")
         default = (
             ""
@@ -87,7 +98,7 @@ FORMAT = (
     Flag("dtype", ("--dtype",), f"format of everything: {', '.join(FORMATS)}", "the model's own"),
     *(f for f in of_spec(Precision) if f.name != "gradients"),
 )
-PLAN = of_spec(Parallelism, skip=("zero_stage", "recompute"))
+PLAN = of_spec(Parallelism, skip=("zero_stage", "recompute", "extra"))
 SET = Flag(
     "set",
     ("--set",),
@@ -106,7 +117,8 @@ def signature(
     absent = [p for p in positional if p.default is None]
 
     def command(*args: Any, **given: Any) -> Any:
-        return function(*args, *(p.default for p in absent[len(args) :]), {**empty, **given})
+        with np.errstate(over="raise", divide="raise"):  # a number beyond all bounds is an error, never an answer
+            return function(*args, *(p.default for p in absent[len(args) :]), {**empty, **given})
 
     command.__doc__ = function.__doc__
     command.__name__ = function.__name__
@@ -135,8 +147,10 @@ def build(spec: type, given: Given) -> Any:
     found: dict[str, Any] = {}
     for f in fields(spec):
         text = given.get(f.name)
+        if isinstance(text, bool):
+            text = SWITCH[text]
         if text is not None:
-            found[f.name] = text if "options" in f.metadata else one(f.name, text, f.metadata)
+            found[f.name] = one(f, text)
     missing = [f for f in fields(spec) if f.default is MISSING and f.name not in found]
     if missing:
         flag = (missing[0].metadata["aliases"] or (f"--{missing[0].name}",))[0]
@@ -144,40 +158,61 @@ def build(spec: type, given: Given) -> Any:
     return spec(**found)
 
 
-def one(name: str, text: str, meta: Mapping[str, Any]) -> float:
-    """A number from a flag's text; times may carry a unit."""
-    if meta.get("unit") == "s" and not text.replace(".", "").replace("e-", "").isdigit():
-        return parse(text, "s", flag_name(name))
+def one(item: Field[Any], text: str) -> Any:
+    """A word or a number from a flag's text, held to the field's options or range; times may carry a unit."""
+    flag = flag_name(item.name)
+    if "options" in item.metadata:
+        check_choice(item, text, flag)
+        return text
+    if item.metadata["unit"] == "s" and text.strip()[-1:].isalpha():
+        return checked(item, parse(text, "s", flag), flag)
+    found = plain_number(text)
+    return checked(item, text if found is None else found, flag)
+
+
+def plain_number(text: str) -> float | None:
+    """A number, or None where the text is none."""
     try:
         return scalar(text)
     except BadInput:
-        whole = "a whole number" if meta.get("whole") else "a number"
-        raise BadInput(
-            f"{flag_name(name)} is {text[:40]!r}; expected {whole} from {meta['least']:g} to {meta['most']:g}"
-        ) from None
+        return None
+
+
+FLAG_NAMES: dict[str, str] = {
+    f.name: f.metadata["aliases"][0]
+    for spec in (Generate, Decode, Parallelism, Precision)
+    for f in fields(spec)
+    if f.metadata.get("aliases")
+}
 
 
 def flag_name(name: str) -> str:
-    """A field as people type it."""
-    return f"--{name.replace('_', '-')}"
+    """A field as people type it.
+
+    >>> flag_name("batch")
+    '--batch-size'
+    """
+    return FLAG_NAMES.get(name, f"--{name.replace('_', '-')}")
 
 
-def whole(given: Given, name: str, default: float | None = None) -> float | None:
-    """A positive number from a flag that belongs to no spec."""
+def whole(
+    given: Given, name: str, default: float | None = None, *, least: float = 1.0, most: float = 1e9
+) -> float | None:
+    """A whole number from a flag that belongs to no spec."""
     text = given.get(name)
     if text is None:
         return default
-    result = scalar(text)
-    if result < 1 or result != int(result):
-        raise BadInput(f"{flag_name(name)} is {text[:40]!r}; expected a whole number of at least 1")
+    result = plain_number(text)
+    if result is None or not least <= result <= most or result != int(result):
+        raise BadInput(f"{flag_name(name)} is {text[:40]!r}; expected a whole number from {least:g} to {most:g}")
     return result
 
 
 def share(given: Given, name: str, default: float) -> float:
     """A share above 0 and up to 1 from a flag."""
     text = given.get(name)
-    result = default if text is None else scalar(text)
-    if not 0.0 < result <= 1.0:
+    result = default if text is None else plain_number(text)
+    if result is None or not 0.0 < result <= 1.0:
         raise BadInput(f"{flag_name(name)} is {str(text)[:40]!r}; expected a share above 0 and up to 1, such as 0.9")
     return result
 
@@ -199,16 +234,15 @@ def cluster(given: Given, plan: Parallelism, form: str) -> Cluster:
     """The hardware, with figures given by hand in place of the catalogue's."""
     from floorline.catalogue.accelerators import load_accelerator
 
-    device = load_accelerator(given.get("hardware") or "h100-sxm")
-    device = by_hand(device, given, form)
-    devices = whole(given, "devices")
+    name = given.get("hardware")
+    device = by_hand(load_accelerator("h100-sxm" if name is None else name), given, form)
+    devices = whole(given, "devices", most=DEVICES)
     return Cluster(device, plan.devices if devices is None else devices)
 
 
 def by_hand(device: Accelerator, given: Given, form: str) -> Accelerator:
     """A device with other figures."""
-    dimensions = {"peak": "FLOP/s", "memory_bandwidth": "B/s", "memory": "B", "link_bandwidth": "B/s"}
-    new = {k: positive(k, parse(given[k], d, flag_name(k))) for k, d in dimensions.items() if given.get(k) is not None}
+    new = {k: quantity(k, given[k]) for k in DIMENSIONS if given.get(k) is not None}
     if not new:
         return device
     return Accelerator(
@@ -223,10 +257,14 @@ def by_hand(device: Accelerator, given: Given, form: str) -> Accelerator:
     )
 
 
-def positive(name: str, value: float) -> float:
-    """A figure above zero."""
-    if value <= 0.0:
-        raise BadInput(f"{flag_name(name)} is {value:g}; expected more than zero")
+DIMENSIONS = {"peak": "FLOP/s", "memory_bandwidth": "B/s", "memory": "B", "link_bandwidth": "B/s"}
+
+
+def quantity(name: str, text: str) -> float:
+    """A figure of the hardware with its unit, above zero."""
+    value = parse(text, DIMENSIONS[name], flag_name(name))
+    if not 0.0 < value < float("inf"):
+        raise BadInput(f"{flag_name(name)} is {text[:40]!r}; expected more than zero and less than infinity")
     return value
 
 
@@ -236,7 +274,7 @@ def parallelism(given: Given) -> Parallelism:
     raises Infeasible where the degrees and ``--devices`` contradict each other
     """
     plan: Parallelism = build(Parallelism, given)
-    devices = whole(given, "devices")
+    devices = whole(given, "devices", most=DEVICES)
     if devices is None:
         return plan
     inner: Num = plan.tp * plan.cp
@@ -289,14 +327,35 @@ def assignments(text: str) -> dict[str, str]:
     return found
 
 
-def ranges(given: Given, names: Iterable[str]) -> dict[str, list[float]]:
-    """Flags that hold a list or a range."""
+NUMERIC: dict[str, Field[Any] | None] = {
+    "devices": None,
+    **dict.fromkeys(DIMENSIONS),
+    **{
+        f.name: f for spec in (Generate, Decode, Parallelism, Assumptions) for f in fields(spec) if "unit" in f.metadata
+    },
+}
+"""Flags that may hold a list or a range, with their fields where a spec has them."""
+
+
+def ranges(given: Given) -> dict[str, list[float]]:
+    """Flags that hold a list or a range; those with a unit, a list."""
     found = {}
-    for name in names:
+    for name, item in NUMERIC.items():
         text = given.get(name)
-        if isinstance(text, str) and any(mark in text for mark in (",", ":", "..")):
-            try:
-                found[name] = values(text)
-            except BadInput as error:
-                raise BadInput(f"{flag_name(name)}: {error}") from None
+        if not isinstance(text, str) or not any(mark in text for mark in (",", ":", "..")):
+            continue
+        if name in DIMENSIONS:
+            found[name] = [quantity(name, part) for part in text.split(",")]
+        elif item is not None and item.metadata["unit"] == "s" and text.strip()[-1:].isalpha():
+            found[name] = [one(item, part) for part in text.split(",")]
+        else:
+            found[name] = numbers(flag_name(name), text)
     return found
+
+
+def numbers(name: str, text: str) -> list[float]:
+    """Numbers of a list or a range, for the flag or input of this name."""
+    try:
+        return values(text)
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from None

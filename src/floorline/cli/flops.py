@@ -7,9 +7,8 @@ from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.count import count
 from floorline.errors import BadInput
 from floorline.implementations import FUSIONS
-from floorline.report import count_dict, envelope, model_dict
+from floorline.report import envelope
 from floorline.specs.workload import Prefill, Train
-from floorline.sweep import scalar as number
 from floorline.units import data, integer
 
 FLAGS = (
@@ -40,14 +39,18 @@ def flops(model: str, given: Given) -> None:
     """Exact FLOP of one pass over some tokens: a multiply-add is two; norms, softmax and activations count none."""
     made = load(model, given)
     batch, tokens = whole(given, "batch", 1.0), whole(given, "seq_len", 1024.0)
-    cached = number(given["cached_len"] or "0")
+    cached = whole(given, "cached_len", 0.0, least=0.0)
     if given["backward"] and cached:
         raise BadInput(
             "--cached-len goes with inference; a training step starts with an empty cache: leave out one of the two"
         )
     if given["recompute"] and not given["backward"]:
         raise BadInput("--recompute belongs to the backward pass; add --backward")
-    assert batch is not None and tokens is not None
+    if given["logits"] and given["backward"]:
+        raise BadInput("--logits goes with inference; a training step computes all of them: leave out one of the two")
+    assert batch is not None
+    assert tokens is not None
+    assert cached is not None
     work = (
         Train(micro_batch=batch, global_batch=batch, seq_len=tokens)
         if given["backward"]
@@ -61,7 +64,7 @@ def flops(model: str, given: Given) -> None:
         recompute=given["recompute"] or "none",
     )
     if given["json"]:
-        print_json(envelope("flops", {**given, "model": model}, count_dict(c), model=model_dict(made)))
+        print_json(envelope("flops", {**given, "model": model}, c.to_dict(), model=made))
         return
     print(bold(f"{made.name}: {integer(scalar(c.flops))} FLOP"))
     print(

@@ -20,21 +20,26 @@ from floorline.cli.flags import (
     parallelism,
     precision,
     signature,
-)  # fmt: skip
+)
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimate import Estimate, estimate
-from floorline.explain import operator_table
-from floorline.report import envelope, hardware_dict, infer_dict, model_dict
+from floorline.report import envelope, hardware_dict
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.workload import Generate
 from floorline.units import data, flops, gib, integer, seconds
 
 ASSUMED = of_spec(Assumptions)
 FLAGS = (
-    JSON, SET, *of_spec(Generate), *HARDWARE, *PLAN, *FORMAT, *ASSUMED,
+    JSON,
+    SET,
+    *of_spec(Generate),
+    *HARDWARE,
+    *PLAN,
+    *FORMAT,
+    *ASSUMED,
     Flag("operators", ("--operators",), "print each launch with its bound", switch=True),
-)  # fmt: skip
+)
 
 
 def answer(model: str, given: Given) -> Estimate:
@@ -67,17 +72,24 @@ def infer(model: str, given: Given) -> None:
     show(e)
     if given["operators"]:
         show_operators(e)
-    note("floor: nothing real is faster; serial: each launch by the roofline, one after another. Expected times need a calibration, "
-         "which this version does not ship yet.")  # fmt: skip
+    note(
+        "floor: nothing real is faster; serial: each launch by the roofline, one after another. Expected times need a calibration, "
+        "which this version does not ship yet."
+    )
 
 
 def as_json(model: str, given: Given, e: Estimate) -> dict[str, Any]:
     """The whole answer."""
     head = {
-        "model": model_dict(e.model), "hardware": hardware_dict(e.cluster), "workload": e.workload, "parallelism": e.parallelism,
-        "precision": e.precision, "assumptions": e.assumptions, "provenance": {"model": e.model.source, "hardware": e.cluster.accelerator.title},
-    }  # fmt: skip
-    return envelope("infer", {**given, "model": model}, infer_dict(e), **head)
+        "model": e.model,
+        "hardware": hardware_dict(e.cluster),
+        "workload": e.workload,
+        "parallelism": e.parallelism,
+        "precision": e.precision,
+        "assumptions": e.assumptions,
+        "provenance": {"model": e.model.source, "hardware": e.cluster.accelerator.title},
+    }
+    return envelope("infer", {**given, "model": model}, e.to_dict(), **head)
 
 
 def show(e: Estimate) -> None:
@@ -111,8 +123,10 @@ def show(e: Estimate) -> None:
     head = ["", "floor", "serial", "why"]
     widths = [[str(c) for c in r] for r in rows]
     print(table(head[:3], [r[:3] for r in widths]) if not any(r[3] for r in widths) else table(head, widths, left=1))
-    print(f"\nmemory of each device: weights {gib(scalar(m.weights))}, KV cache {gib(scalar(m.kv_cache))}, "
-          f"activations {gib(scalar(m.activations))}")  # fmt: skip
+    print(
+        f"\nmemory of each device: weights {gib(scalar(m.weights))}, KV cache {gib(scalar(m.kv_cache))}, "
+        f"activations {gib(scalar(m.activations))}"
+    )
 
 
 def show_operators(e: Estimate) -> None:
@@ -121,11 +135,16 @@ def show_operators(e: Estimate) -> None:
         print(bold(f"\n{phase.name}, first step ({e.assumptions.fusion}, {e.assumptions.attention} attention)"))
         rows = [
             (
-                x.name, integer(scalar(x.repeat)), flops(scalar(x.flops)), data(scalar(x.bytes)), data(scalar(x.sent)),
-                seconds(scalar(x.seconds)), x.bound,
+                x.name,
+                integer(scalar(x.repeat)),
+                flops(scalar(x.flops)),
+                data(scalar(x.bytes)),
+                data(scalar(x.sent)),
+                seconds(scalar(x.serial)),
+                x.bound,
             )
-            for x in operator_table(e, phase)
-        ]  # fmt: skip
+            for x in e.launches(phase)
+        ]
         print(table(["launch", "runs", "FLOP", "moved", "sent", "serial", "bound"], rows))
 
 

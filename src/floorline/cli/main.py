@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from floorline import __version__
-from floorline.errors import FloorlineError
+from floorline.errors import FloorlineError, near
 
 COMMANDS = {
     "params": "exact parameters, by module",
@@ -42,12 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     returns 0; 1 does not fit or misses a target under --check; 2 bad input; 3 not found or offline; 4 outside a tolerance
     """
     tokens = [dashes(t) for t in (sys.argv[1:] if arguments is None else arguments)]
+    if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:
+        hint = near(tokens[0], COMMANDS)
+        return complain(f"{tokens[0][:40]!r} is no command; {hint}; the commands are {', '.join(COMMANDS)}", 2)
     try:
         result = application()(tokens, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except FloorlineError as error:
         return complain(str(error), error.status)
+    except UnusedCliTokensError as error:
+        extra = " ".join(error.unused_tokens or ())
+        return complain(
+            f"{extra[:60]!r} is one argument too many; 'floorline {command_of(tokens)}--help' lists what it takes", 2
+        )
     except CycloptsError as error:
         return complain(f"{sentence(str(error))}; 'floorline {command_of(tokens)}--help' lists what it takes", 2)
     except BrokenPipeError:
@@ -55,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return complain("interrupted", 130)
+    except ArithmeticError:
+        return complain("a number goes beyond what can be computed; expected sizes and rates of real machines", 2)
     except RecursionError:
         return complain("the input is nested too deeply; expected a flat config.json", 2)
 
@@ -78,7 +88,7 @@ def command_of(tokens: Sequence[str]) -> str:
 
 def sentence(text: str) -> str:
     """An error of the toolkit on one line."""
-    return " ".join(text.replace("╭", " ").replace("│", " ").split()).rstrip(".")
+    return " ".join(text.replace("╭", " ").replace("│", " ").split()).removesuffix(".")
 
 
 def complain(text: str, status: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floorline.cli.flags import JSON, MODEL, SET, Given, load, signature
 from floorline.cli.output import bold, print_json, scalar, table
-from floorline.report import envelope, model_dict, params_dict
+from floorline.report import envelope
 from floorline.units import count, integer
 
 
@@ -12,7 +12,9 @@ def params(model: str, given: Given) -> None:
     """Exact parameters of a model, by module, tied weights once."""
     made = load(model, given)
     if given["json"]:
-        print_json(envelope("params", {"model": model, "set": given["set"]}, params_dict(made), model=model_dict(made)))
+        print_json(
+            envelope("params", {"model": model, "set": given["set"]}, made.parameter_count().to_dict(), model=made)
+        )
         return
     c = made.parameter_count()
     total = scalar(c.total)
@@ -27,9 +29,8 @@ def params(model: str, given: Given) -> None:
         for m in c.modules
     ]
     print(bold(f"{made.name}: {integer(total)} parameters ({count(total)})"))
-    print(
-        f"embedding {integer(scalar(c.embedding))}, the rest {integer(scalar(c.non_embedding))}, of it the head {integer(scalar(c.head))};"
-    )
+    rest, head = integer(scalar(c.non_embedding)), integer(scalar(c.head))
+    print(f"embedding {integer(scalar(c.embedding))}, the rest {rest}, of it the head {head}")
     print(f"active for each token {integer(scalar(c.active_per_token))}\n")
     print(table(["module", "tensor", "copies", "parameters", "share"], rows, left=2))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
+from contextlib import redirect_stdout
+from dataclasses import fields
 from typing import Any
 
 from floorline.cli.flags import (
@@ -18,37 +21,64 @@ from floorline.cli.flags import (
     Given,
     build,
     cluster,
+    flag_name,
     load,
+    numbers,
     of_spec,
     parallelism,
     precision,
     ranges,
     share,
     signature,
-)  # fmt: skip
+    whole,
+)
 from floorline.cli.output import note, print_json, table
 from floorline.errors import BadInput
 from floorline.fit import UTILISATION
-from floorline.report import envelope, exact
+from floorline.report import envelope
+from floorline.result import exact
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.workload import Decode, Generate
-from floorline.sweep import Sweep, sweep, to_stderr, values
+from floorline.sweep import Sweep, sweep, to_stderr
 
 WORKLOADS = {"generate": Generate, "decode": Decode}
 FLAGS = (
-    JSON, SET, *of_spec(Generate),
+    JSON,
+    SET,
+    *of_spec(Generate),
     Flag("context_len", ("--context-len",), "tokens in the cache, for --workload decode"),
-    Flag("workload", ("--workload",), "generate (prompt and output) or decode (one step)", "generate, or decode with --context-len"),
-    *HARDWARE, *PLAN, *FORMAT, *of_spec(Assumptions),
-    Flag("vary", ("--vary",), "further inputs: NAME=VALUES of the model's configuration or the hardware, joined by ';', such as "
-         "'num_hidden_layers=16:64:16;memory_bandwidth=1e12,2e12'"),
-    Flag("gpu_memory_utilization", ("--gpu-memory-utilization",), "share of the memory that may be used", f"{UTILISATION:g}"),
-    Flag("format", ("--format",), "table, csv, jsonl or parquet", "table"),
+    Flag(
+        "workload",
+        ("--workload",),
+        "generate (prompt and output) or decode (one step)",
+        "generate, or decode with --context-len",
+    ),
+    *HARDWARE,
+    *PLAN,
+    *FORMAT,
+    *of_spec(Assumptions),
+    Flag(
+        "vary",
+        ("--vary",),
+        "further inputs: NAME=VALUES of the model's configuration or the hardware, joined by ';', such as "
+        "'num_hidden_layers=16:64:16;memory_bandwidth=1e12,2e12'",
+    ),
+    Flag(
+        "gpu_memory_utilization",
+        ("--gpu-memory-utilization",),
+        "share of the memory that may be used",
+        f"{UTILISATION:g}",
+    ),
+    Flag("format", ("--format",), "table, csv, jsonl, json or parquet", "table"),
     Flag("output", ("--output",), "a file instead of stdout (needed for parquet)"),
-    Flag("pareto", ("--pareto",), "only points that no other beats in these columns, such as tpot_floor_s,output_tokens_per_s"),
+    Flag(
+        "pareto",
+        ("--pareto",),
+        "only points that no other beats in these columns, such as tpot_floor_s,output_tokens_per_s",
+    ),
     Flag("best", ("--best",), "only the best point by this column, such as latency_floor_s"),
     Flag("limit", ("--limit",), "rows of a table", "40"),
-)  # fmt: skip
+)
 
 
 def sweep_command(model: str, given: Given) -> None:
@@ -56,12 +86,19 @@ def sweep_command(model: str, given: Given) -> None:
 
     A combination that breaks a rule has empty times and a reason.
     """
+    style = form(given)
     made = load(model, given)
     kind = given["workload"] or ("decode" if given["context_len"] else "generate")
     if kind not in WORKLOADS:
         raise BadInput(f"--workload is {kind[:40]!r}; expected one of {', '.join(WORKLOADS)}")
-    numeric = [f.name for f in FLAGS if f.name not in ("vary", "pareto", "best", "output", "hardware", "set")]
-    vary = ranges(given, numeric)
+    foreign = [f.name for other in WORKLOADS.values() if other is not WORKLOADS[kind] for f in fields(other)]
+    for name in foreign:
+        if name not in (f.name for f in fields(WORKLOADS[kind])) and given.get(name) is not None:
+            raise BadInput(f"{flag_name(name)} is no input of --workload {kind}; leave out one of the two")
+    vary = ranges(given)
+    more = further(given["vary"])
+    for name in vary.keys() & more.keys():
+        raise BadInput(f"--vary has {name!r}, which {flag_name(name)} varies too; leave out one of the two")
     plain = {k: (None if k in vary else v) for k, v in given.items()}
     start = {k: repr(v[0]) for k, v in vary.items() if k in ("context_len", "prompt_len", "seq_len")}
     plan = parallelism(plain) if "devices" not in vary else build_plan(plain)
@@ -70,12 +107,19 @@ def sweep_command(model: str, given: Given) -> None:
     if "devices" not in vary and given["devices"] is None:
         machine = type(machine)(machine.accelerator, 1e7)
     found = sweep(
-        made, build(WORKLOADS[kind], {**plain, **start}), machine, {**vary, **further(given["vary"])}, parallelism=plan, precision=formats,
-        assumptions=build(Assumptions, plain), gpu_memory_utilization=share(plain, "gpu_memory_utilization", UTILISATION), progress=to_stderr,
-    )  # fmt: skip
-    found = found.pareto(*given["pareto"].split(",")) if given["pareto"] else found
-    found = found.best(given["best"]) if given["best"] else found
-    write(found, model, given)
+        made,
+        build(WORKLOADS[kind], {**plain, **start}),
+        machine,
+        {**vary, **more},
+        parallelism=plan,
+        precision=formats,
+        assumptions=build(Assumptions, plain),
+        gpu_memory_utilization=share(plain, "gpu_memory_utilization", UTILISATION),
+        progress=to_stderr,
+    )
+    found = found if given["pareto"] is None else found.pareto(*given["pareto"].split(","))
+    found = found if given["best"] is None else found.best(given["best"])
+    write(found, model, given, style)
 
 
 def build_plan(plain: Given) -> Any:
@@ -85,39 +129,50 @@ def build_plan(plain: Given) -> Any:
 
 def further(text: str | None) -> dict[str, list[float]]:
     """NAME=VALUES pairs of ``--vary``."""
-    found = {}
+    found: dict[str, list[float]] = {}
     for part in filter(None, (text or "").split(";")):
-        name, equals, numbers = part.partition("=")
-        if not equals:
+        name, equals, listed = (x.strip() for x in part.partition("="))
+        if not equals or not name:
             raise BadInput(f"--vary has {part[:40]!r}; expected NAME=VALUES such as num_hidden_layers=16:64:16")
-        found[name.strip()] = values(numbers)
+        if name in found:
+            raise BadInput(f"--vary has {name!r} twice; join the values: {name}=1,2")
+        found[name] = numbers(f"--vary {name}", listed)
     return found
 
 
-def write(found: Sweep, model: str, given: Given) -> None:
-    """The points in the format that was asked for."""
-    style = given["format"] or ("json" if given["json"] else "table")
-    writers = {"table": as_table, "csv": as_csv, "jsonl": as_jsonl, "parquet": as_parquet, "json": as_json}
-    if style not in writers:
-        raise BadInput(f"--format is {style[:40]!r}; expected table, csv, jsonl or parquet")
-    writers[style](found, model, given)
+def form(given: Given) -> str:
+    """The format that was asked for."""
+    style: str = given["format"] or ("json" if given["json"] else "table")
+    if style not in WRITERS:
+        raise BadInput(f"--format is {style[:40]!r}; expected one of {', '.join(WRITERS)}")
+    if given["json"] and style != "json":
+        raise BadInput(f"--json and --format {style} contradict each other; leave out one of the two")
+    if style == "parquet" and given["output"] is None:
+        raise BadInput("--format parquet needs --output FILE: it is binary")
+    whole(given, "limit")
+    return style
 
 
-def stream(given: Given) -> Any:
-    """Where the points go."""
-    if given["output"] is None:
-        return sys.stdout
+def write(found: Sweep, model: str, given: Given, style: str) -> None:
+    """The points to stdout or to a file."""
+    path = given["output"]
+    if path is None:
+        WRITERS[style](found, model, given)
+        return
     try:
-        return open(given["output"], "w", encoding="utf-8", newline="")
+        if style == "parquet":
+            as_parquet(found, model, given)
+        else:
+            with open(path, "w", encoding="utf-8", newline="") as file, redirect_stdout(file):
+                WRITERS[style](found, model, given)
     except OSError as error:
-        raise BadInput(
-            f"--output {given['output']}: cannot be written ({error.strerror}); choose another path"
-        ) from None
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise BadInput(f"--output {path[:200]!r}: cannot be written ({why}); choose another path") from None
 
 
 def as_table(found: Sweep, model: str, given: Given) -> None:
     """The first rows as a table."""
-    limit = int(float(given["limit"] or 40))
+    limit = int(whole(given, "limit") or 40)
     names = [n for n in found.columns if n not in ("feasible",)]
     rows = []
     for row, _ in zip(found.rows(), range(limit), strict=False):
@@ -130,7 +185,7 @@ def as_table(found: Sweep, model: str, given: Given) -> None:
 
 def as_csv(found: Sweep, model: str, given: Given) -> None:
     """Comma-separated values, an empty cell for what a rule forbids."""
-    writer = csv.DictWriter(stream(given), list(found.columns), lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, list(found.columns), lineterminator="\n")
     writer.writeheader()
     for row in found.rows():
         writer.writerow({k: "" if v is None else v for k, v in row.items()})
@@ -138,9 +193,8 @@ def as_csv(found: Sweep, model: str, given: Given) -> None:
 
 def as_jsonl(found: Sweep, model: str, given: Given) -> None:
     """A JSON object a line."""
-    out = stream(given)
     for row in found.rows():
-        out.write(json.dumps(exact(row), ensure_ascii=False, allow_nan=False) + "\n")
+        print(json.dumps(exact(row), ensure_ascii=False, allow_nan=False))
 
 
 def as_json(found: Sweep, model: str, given: Given) -> None:
@@ -150,8 +204,6 @@ def as_json(found: Sweep, model: str, given: Given) -> None:
 
 def as_parquet(found: Sweep, model: str, given: Given) -> None:
     """A Parquet file (needs pyarrow)."""
-    if given["output"] is None:
-        raise BadInput("--format parquet needs --output FILE: it is binary")
     try:
         import pyarrow
         import pyarrow.parquet
@@ -161,5 +213,7 @@ def as_parquet(found: Sweep, model: str, given: Given) -> None:
         ) from None
     pyarrow.parquet.write_table(pyarrow.table(dict(found.columns)), given["output"])
 
+
+WRITERS = {"table": as_table, "csv": as_csv, "jsonl": as_jsonl, "json": as_json, "parquet": as_parquet}
 
 command = signature(sweep_command, FLAGS, MODEL)

@@ -68,7 +68,8 @@ def matmul_bytes(m: Num, n: Num, k: Num, bytes_per_element: Num, result_passes: 
     result_passes      r  1 writes the result, 2 reads it as well  [-]
     returns            V  bytes moved                              [B]
 
-    Source: lecture "Transformers, profiling and performance modelling": 32n² in double precision with the result read, 24n² without.
+    Source: lecture "Transformers, profiling and performance modelling": 32n² in double precision
+    with the result read, 24n² without.
 
     >>> matmul_bytes(1.0, 1.0, 1.0, 8.0, 2.0), matmul_bytes(1.0, 1.0, 1.0, 8.0, 1.0)
     (32.0, 24.0)

@@ -73,7 +73,8 @@ def kernel_time(flops: Num, bytes: Num, peak: Num, bandwidth: Num, launch: Num) 
     launch     λ  least time of a launch     [s]
     returns    T  time                       [s]
 
-    Source: Williams et al. 2009, CACM 52(4); the launch floor as in a public multi-query attention calculator (a Hugging Face Space).
+    Source: Williams et al. 2009, CACM 52(4); the launch floor as in a public multi-query attention
+    calculator (a Hugging Face Space).
     Example: 104 GB of weights read at 1.5 TB/s.
 
     >>> round(float(kernel_time(0.0, 103.1e9, 312e12, 1.5e12, 0.0)) * 1e3, 1)

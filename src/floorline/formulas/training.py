@@ -76,7 +76,8 @@ def training_days(parameters: Num, tokens: Num, devices: Num, peak: Num, utilisa
     utilisation  u  share of the peak              [-]
     returns      d  days                           [d]
 
-    Source: Kaplan et al. 2020, arXiv:2001.08361, section 2.1; example of nanoGPT, transformer_sizing.ipynb: GPT-2 124M, 300e9 tokens, 8 A100s
+    Source: Kaplan et al. 2020, arXiv:2001.08361, section 2.1; example of nanoGPT,
+    transformer_sizing.ipynb: GPT-2 124M, 300e9 tokens, 8 A100s
     at 30 %.
 
     >>> round(training_days(124337664.0, 300e9, 8.0, 312e12, 0.3), 2)

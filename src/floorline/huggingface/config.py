@@ -70,10 +70,11 @@ class Config:
             return self.sizes(key, value, most)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a positive whole number")
-        if not math.isfinite(value) or value <= 0 or value != int(value):
-            raise BadInput(f"{self.name}: {key} is {value!r}; expected a positive whole number")
         if value > most:
-            raise BadInput(f"{self.name}: {key} is {value:g}, beyond the limit of {most:g}; is it a typing error?")
+            shown = f"{value:g}" if value < 1e300 else "above 1e300"
+            raise BadInput(f"{self.name}: {key} is {shown}, beyond the limit of {most:g}; is it a typing error?")
+        if not value > 0 or value != int(value):
+            raise BadInput(f"{self.name}: {key} is {str(value)[:40]}; expected a positive whole number")
         return float(value)
 
     def sizes(self, key: str, values: Array, most: float) -> Num:
@@ -128,9 +129,10 @@ class Config:
             ):
                 continue
             if isinstance(value, (int, float)) and not isinstance(value, bool) and any(w in key for w in SIZE_WORDS):
+                known = sorted(k for k in self.read if any(w in k for w in SIZE_WORDS))
                 raise BadInput(
-                    f"{self.name}: the key {key!r} ({value!r}) looks like a size that a {self.values.get('model_type')!r} model does not have; "
-                    f"expected one of {', '.join(sorted(k for k in self.read if any(w in k for w in SIZE_WORDS))[:8])}; remove it or set it to null"
+                    f"{self.name}: the key {key!r} ({value!r}) looks like a size that a {self.values.get('model_type')!r} "
+                    f"model does not have; expected one of {', '.join(known)}; remove it or set it to null"
                 )
 
 

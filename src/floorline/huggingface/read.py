@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 from floorline.errors import BadInput, near
 from floorline.huggingface.config import Config
 from floorline.transformer import Transformer
 
-FAMILIES = {"gpt2": "gpt2", "llama": "llama", "textbook": "textbook"}
+Reader = Callable[[Config], Transformer]
 FORMATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8"}
+REGISTERED: dict[str, Reader] = {}
+
+
+def register(model_type: str, reader: Reader) -> None:
+    """Make a ``model_type`` known that has no file in ``families/``: a reader takes a Config and returns a Transformer."""
+    REGISTERED[model_type] = reader
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Model types with a file of their own."""
+    found = (Path(__file__).parent / "families").glob("*.py")
+    return tuple(sorted(p.stem for p in found if not p.stem.startswith("_")))
+
+
+def reader(model_type: str) -> Reader | None:
+    """What reads configurations of a type, or None where it is not known."""
+    if model_type in REGISTERED:
+        return REGISTERED[model_type]
+    if model_type not in families():
+        return None
+    found: Reader = import_module(f"floorline.huggingface.families.{model_type}").read
+    return found
 
 
 def read(values: Mapping[str, object], name: str = "model", source: str = "") -> Transformer:
@@ -26,21 +51,24 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "") ->
     124439808.0
     """
     if not isinstance(values, Mapping):
+        what = type(values).__name__
         raise BadInput(
-            f"{name}: a configuration is a JSON object with Hugging Face fields, not {type(values).__name__}"
+            f"{name}: a configuration is a JSON object with Hugging Face fields, not a {what}; is it a config.json?"
         )
     kind = values.get("model_type")
+    known = [*families(), *REGISTERED]
     if kind is None:
-        raise BadInput(f"{name}: the key 'model_type' is missing; expected one of {', '.join(sorted(FAMILIES))}")
-    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise BadInput(f"{name}: the key 'model_type' is missing; expected one of {', '.join(known)}")
+    found = reader(kind) if isinstance(kind, str) else None
+    if found is None:
         raise BadInput(
-            f"{name}: model_type {str(kind)[:40]!r} is not known; {near(str(kind), FAMILIES)} "
+            f"{name}: model_type {str(kind)[:40]!r} is not known; {near(str(kind), known)} "
             "(docs/architecture.md says how to add one: one file)"
         )
     config = Config(values, name)
     for key in ("model_type", "architectures", "torch_dtype", "dtype"):
         config.get(key)
-    model: Transformer = import_module(f"floorline.huggingface.{FAMILIES[kind]}").read(config)
+    model = found(config)
     config.finish()
     stored = str(values.get("torch_dtype") or values.get("dtype") or "bfloat16").removeprefix("torch.")
     return replace(model, source=source, format=FORMATS.get(stored, "bf16"), config=dict(values))

@@ -55,7 +55,7 @@ def plan(parallelism: Parallelism, decoding: bool = False) -> Plan:
     if present(p.dp) or (present(p.cp) and p.zero_stage != "0"):
         shared = data.AXES + (context.AXES if present(p.cp) else ())
         splits.append(data.data(int(p.zero_stage), shared))
-    return Plan(tuple(splits))
+    return Plan((*splits, *(e.split for e in p.extra)))
 
 
 def degrees(parallelism: Parallelism, kv_heads: Num) -> dict[str, Num]:
@@ -64,4 +64,7 @@ def degrees(parallelism: Parallelism, kv_heads: Num) -> dict[str, Num]:
     kv_heads  K, key/value heads of the model [-]
     """
     t = tensor.degrees(parallelism.tp, kv_heads)
-    return {**t, **context.degrees(parallelism.cp, kv_heads / t["tpk"]), **data.degrees(parallelism.dp)}
+    found = {**t, **context.degrees(parallelism.cp, kv_heads / t["tpk"]), **data.degrees(parallelism.dp)}
+    for extra in parallelism.extra:
+        found.update(extra.ranks)
+    return found

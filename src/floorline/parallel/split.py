@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from floorline.num import Num
+
 Letters = tuple[tuple[str, tuple[str, ...]], ...]
 """Pairs of a letter and the axes that divide it; the first letter that an operator has takes an axis."""
 
@@ -32,6 +34,26 @@ class Split:
         """Axis → letter, for an operator with these letters in this kernel."""
         rules = dict(self.kernels).get(kernel, self.letters)
         return chosen(rules, letters) or chosen(self.otherwise, letters)
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A parallelism of one's own: a split and the ranks of its axes; a plan takes any number of them.
+
+    >>> Extra(Split("vocabulary", ("vp",), (("V", ("vp",)),)), {"vp": 4.0}).devices
+    4.0
+    """
+
+    split: Split
+    ranks: dict[str, Num]
+
+    @property
+    def devices(self) -> Num:
+        """The product of its ranks."""
+        result: Num = 1.0
+        for ranks in self.ranks.values():
+            result = result * ranks
+        return result
 
 
 def chosen(rules: Letters, letters: str) -> dict[str, str]:

@@ -46,33 +46,34 @@ def check(instance: Any) -> None:
             object.__setattr__(instance, item.name, checked(item, getattr(instance, item.name)))
 
 
-def check_choice(item: Field[Any], value: object) -> None:
-    """Refuse a word that is not among the options."""
+def check_choice(item: Field[Any], value: object, name: str = "") -> None:
+    """Refuse a word that is not among the options; ``name`` is what the error calls the field."""
     options = item.metadata["options"]
     if value not in options:
-        raise BadInput(f"{item.name} is {str(value)[:40]!r}; expected one of {', '.join(options)}")
+        raise BadInput(f"{name or item.name} is {str(value)[:40]!r}; expected one of {', '.join(options)}")
 
 
-def checked(item: Field[Any], value: object) -> Num | None:
-    """The value as a number within its range; None stays where it is the default."""
+def checked(item: Field[Any], value: object, name: str = "") -> Num | None:
+    """The value as a number within its range; None stays where it is the default; ``name`` is what an error calls it."""
     if value is None and item.default is None:
         return None
-    meta = item.metadata
+    meta, name = item.metadata, name or item.name
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         inside_range = meta["least"] <= value <= meta["most"]
         if inside_range and (not meta["whole"] or value == int(value)):
             return float(value)
     expected = f"{'a whole number' if meta['whole'] else 'a number'} from {meta['least']:g} to {meta['most']:g}"
     if isinstance(value, (bool, str, bytes)) or value is None:
-        raise BadInput(f"{item.name} is {str(value)[:40]!r}; expected {expected}")
+        raise BadInput(f"{name} is {str(value)[:40]!r}; expected {expected}")
     try:
         result = number(value)
     except (TypeError, ValueError, OverflowError):
-        raise BadInput(f"{item.name} is {str(value)[:40]!r}; expected {expected}") from None
+        raise BadInput(f"{name} is {str(value)[:40]!r}; expected {expected}") from None
     inside = (np.asarray(result) >= meta["least"]) & (np.asarray(result) <= meta["most"])
     if not all_true(inside):
         worst = float(np.asarray(result)[~inside].flat[0]) if np.ndim(result) else float(result)
-        raise BadInput(f"{item.name} is {worst:g}; expected {expected}")
+        raise BadInput(f"{name} is {worst:g}; expected {expected}")
     if meta["whole"] and not all_true(np.asarray(result) == np.floor(result)):
-        raise BadInput(f"{item.name} is {float(np.asarray(result).flat[0]):g}; expected {expected}")
+        worst = float(np.asarray(result)[np.asarray(result) != np.floor(result)].flat[0])
+        raise BadInput(f"{name} is {worst:g}; expected {expected}")
     return result

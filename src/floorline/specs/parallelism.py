@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from floorline.num import Num
 from floorline.specs.fields import check, choice, spec
@@ -41,10 +42,15 @@ class Parallelism:
         aliases=("--recompute-granularity",),
     )
 
+    extra: tuple[Any, ...] = field(default=(), metadata={"doc": "further splits (floorline.parallel.split.Extra)"})
+
     def __post_init__(self) -> None:
         check(self)
 
     @property
     def devices(self) -> Num:
         """The product of the degrees."""
-        return self.tp * self.dp * self.cp
+        result = self.tp * self.dp * self.cp
+        for extra in self.extra:
+            result = result * extra.devices
+        return result

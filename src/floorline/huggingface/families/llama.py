@@ -13,8 +13,9 @@ from floorline.transformer import Stack, Transformer
 def read(config: Config) -> Transformer:
     """A ``config.json`` of model_type "llama"; sizes have no defaults, since a wrong guess is a silent wrong number.
 
-    >>> read(Config({"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 128, "vocab_size": 100}, "x")).layers()
-    2.0
+    >>> from floorline.catalogue.load import model_entry
+    >>> read(Config(model_entry("llama-3.1-8b")["config"], "llama-3.1-8b")).layers()
+    32.0
     """
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
     kv_heads = config.size("num_key_value_heads", heads)

@@ -1,0 +1,1 @@
+"""One file a family, named as its ``model_type``."""

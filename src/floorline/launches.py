@@ -1,0 +1,78 @@
+"""The operator table: every launch and message of a step, with its serial time and what bounds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from floorline import program
+from floorline.num import Num
+from floorline.result import Result
+from floorline.specs.accelerator import Cluster
+from floorline.specs.assumptions import Assumptions
+from floorline.step import Step, row_time
+
+
+@dataclass(frozen=True)
+class Launch(Result):
+    """One launch or message of the serial model.
+
+    name     of the kernel, with its block: "block.qkv"
+    repeat   times that it runs in the step [-]
+    flops    of one run [FLOP]
+    bytes    read and written by one run [B]
+    sent     put on the wire by one run [B]
+    serial   time of one run [s]
+    bound    compute, memory, launch or link
+    formula  its FLOP in letters
+    filled   the same with the numbers in place
+    """
+
+    name: str
+    repeat: Num
+    flops: Num
+    bytes: Num
+    sent: Num
+    serial: Num
+    bound: str
+    formula: str
+    filled: str
+
+
+def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[Launch, ...]:
+    """Every launch and message of a step, in order.
+
+    >>> from floorline.catalogue.accelerators import load_cluster
+    >>> from floorline.catalogue.load import load_model
+    >>> one = Step(load_model("gpt2"), 1.0, 1.0, 1023.0)
+    >>> [x.bound for x in launches(one, load_cluster("a100"), Assumptions()) if x.name == "block.qkv"]
+    ['memory']
+    """
+    device = cluster.accelerator
+    peak = device.peak(step.precision.activations) * assumptions.compute_efficiency
+    bandwidth = device.memory_bandwidth * assumptions.memory_efficiency
+    found = []
+    for stack, numbers, row in step.rows(assumptions.fusion):
+        cost = program.price(row, numbers, step.precision)
+        serial = row_time(row, cost, cluster, step.precision, assumptions)
+        times = {
+            "compute": cost.flops / peak,
+            "memory": cost.bytes / bandwidth,
+            "launch": assumptions.launch_time,
+            "link": serial if row.message is not None else -1.0,
+        }
+        found.append(
+            Launch(
+                name=f"{stack.block.name}.{row.name}",
+                repeat=stack.repeat,
+                flops=cost.flops,
+                bytes=cost.bytes,
+                sent=cost.sent,
+                serial=serial,
+                bound=max(times, key=lambda k: float(np.max(np.asarray(times[k])))),
+                formula=" + ".join(p.formula() for p in row.flops),
+                filled=" + ".join(numbers.filled(p) for p in row.flops),
+            )
+        )
+    return tuple(found)
