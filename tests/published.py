@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import floorline.formulas
 
 FOLDER = Path(floorline.formulas.__path__[0])
-MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "registry"))
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 QUANTITY = re.compile(r"^(\w+) +(\S+) +(\S.*?) +\[(\S+)\]$", re.MULTILINE)
 
 

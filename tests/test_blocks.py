@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from floorline import load_model, passes
+from floorline import load_model, passes, program
 from floorline.block import Block, block
 from floorline.errors import BadInput
 from floorline.implementations import ALL, implementation
 from floorline.letters import Expression, Numbers
 from floorline.op import Contraction, Op, cache_write, contraction, elementwise, lookup
+from floorline.parallel.plan import Plan
+from floorline.step import Step
 from floorline.tensor import TOKENS
+from floorline.transformer import Transformer
 
 UP = contraction("up", "x[BTD] Wup[DF] -> u[BTF]")
 ACT = elementwise("act", "u[BTF] -> m[BTF]", "gelu")
@@ -150,6 +153,22 @@ def test_each_matmul_has_two_of_its_size_backward(made: Block) -> None:
             assert sorted(b.letters) == sorted(op.letters)
             assert b.visible == op.visible
             assert sorted("".join(b.matmul())) == sorted("".join(op.matmul()))
+
+
+PRICED = list(itertools.product(("unfused", "flash", "compulsory"), POLICIES))
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize(("software", "policy"), PRICED, ids=["-".join(case) for case in PRICED])
+def test_launches_hold_all_arithmetic(model: Transformer, software: str, policy: str) -> None:
+    """The launches of a training pass, which times are made of, have the FLOP of its operators, which counts are."""
+    for stack, numbers in Step(model, 2.0, 512.0, 0.0, 512.0).stacks:
+        used = implementation(software)
+        rows = program.training(stack.block, used, Plan(), policy, frozenset())
+        ops = (stack.block.ops, passes.backward(stack.block, used, policy))
+        for launches, operators in zip(rows, ops, strict=False):
+            launched = sum(float(numbers.value(p)) for row in launches for p in row.flops)
+            assert launched == sum(float(numbers.value(p)) for op in operators for p in op.flops())
 
 
 def test_caches_are_keys_and_values() -> None:

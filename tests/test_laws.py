@@ -5,19 +5,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from floorline import load_model
 from floorline.catalogue.load import names
-from floorline.count import count, saved_bytes
-from floorline.estimate import Estimate, Time, estimate
-from floorline.fit import Fit, fit
+from floorline.counts import count, saved_bytes
+from floorline.estimates import Estimate, Time, estimate
+from floorline.capacity import Fit, fit
+from floorline.memory import kv_bytes
 from floorline.specs.accelerator import Accelerator, Cluster, Link
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload
+from floorline.step import Step
 
 ROUNDING = 1e-12
 """Relative room for sums in another order."""
@@ -207,16 +209,13 @@ def test_flops_and_activations_are_linear_in_the_batch(
 
 @given(model=MODELS, batch=st.integers(1, 100), tokens=st.integers(2, 900), factor=st.integers(2, 1000))
 def test_keys_and_values_are_linear_in_batch_and_tokens(model: Any, batch: int, tokens: int, factor: int) -> None:
-    h = cluster({"peak": 1e15, "memory_bandwidth": 3e12, "link": 1e11, "cache": 0.0})
+    def cache(batch: int, tokens: int, form: str = "bf16") -> float:
+        step = Step(model, float(batch), 1.0, tokens - 1.0, precision=Precision.of(form), decoding=True)
+        return float(kv_bytes(step))
 
-    def cache(batch: int, tokens: int) -> float:
-        return float(fit(model, h, batch=batch, length=tokens, suggest=False).kv_bytes)
-
-    one = cache(1, 1)
-    assert cache(batch, tokens) == batch * tokens * one
-    assert cache(batch * factor, tokens) == factor * cache(batch, tokens)
-    half = float(fit(model, h, batch=batch, length=tokens, precision=Precision.of("fp8"), suggest=False).kv_bytes)
-    assert 2 * half == cache(batch, tokens)
+    assert cache(batch, tokens) == batch * tokens * cache(1, 1)
+    assert cache(batch * factor, tokens) == cache(batch, tokens * factor) == factor * cache(batch, tokens)
+    assert 2 * cache(batch, tokens, "fp8") == cache(batch, tokens)
 
 
 # Serving
@@ -284,10 +283,10 @@ def possible(model: Any, plan: Parallelism) -> bool:
     return bool(model.sizes["K"] * model.sizes["G"] % plan.tp == 0)
 
 
+@settings(max_examples=25)
 @given(model=SERVED, h=CARDS, question=FITS)
 def test_the_largest_batch_fits_and_one_more_does_not(model: Any, h: Cluster, question: dict[str, Any]) -> None:
-    if not possible(model, question["parallelism"]):
-        return
+    assume(possible(model, question["parallelism"]))
 
     def asked(**changes: float) -> Fit:
         return fit(model, h, **{**question, **changes}, suggest=False)
@@ -300,10 +299,10 @@ def test_the_largest_batch_fits_and_one_more_does_not(model: Any, h: Cluster, qu
         assert not asked(batch=float(first.max_batch) + 1).fits
 
 
+@settings(max_examples=25)
 @given(model=SERVED, h=CARDS, question=FITS)
 def test_the_largest_context_fits_and_one_more_does_not(model: Any, h: Cluster, question: dict[str, Any]) -> None:
-    if not possible(model, question["parallelism"]):
-        return
+    assume(possible(model, question["parallelism"]))
 
     def asked(**changes: float) -> Fit:
         return fit(model, h, **{**question, **changes}, suggest=False)

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from floorline.count import Count, count
+from floorline.counts import Count, count
 from floorline.specs.workload import Decode, Prefill, Train
 from oracle import ORACLE, Row, models, rows
 

@@ -3,7 +3,7 @@
 import pytest
 
 from floorline import load_cluster
-from floorline.fit import fit
+from floorline.capacity import fit
 from floorline.specs.precision import Precision
 from oracle import Row, models, rows
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from floorline import load_model
-from floorline.count import saved_bytes
+from floorline.counts import saved_bytes
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Train
 from floorline.transformer import Transformer

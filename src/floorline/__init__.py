@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from floorline.capacity import fit as fit
     from floorline.catalogue.accelerators import load_cluster as load_cluster
     from floorline.catalogue.load import load_model as load_model
-    from floorline.count import count as count
+    from floorline.counts import count as count
     from floorline.errors import FloorlineError as FloorlineError
-    from floorline.estimate import estimate as estimate
-    from floorline.fit import fit as fit
+    from floorline.estimates import estimate as estimate
     from floorline.specs.accelerator import Accelerator as Accelerator
     from floorline.specs.accelerator import Cluster as Cluster
     from floorline.specs.accelerator import Link as Link
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from floorline.specs.workload import Generate as Generate
     from floorline.specs.workload import Prefill as Prefill
     from floorline.specs.workload import Train as Train
-    from floorline.sweep import sweep as sweep
+    from floorline.sweeps import sweep as sweep
 
 PUBLIC = {
     "load_cluster": "catalogue.accelerators",
     "load_model": "catalogue.load",
-    "count": "count",
+    "count": "counts",
     "FloorlineError": "errors",
-    "estimate": "estimate",
-    "fit": "fit",
+    "estimate": "estimates",
+    "fit": "capacity",
     "Accelerator": "specs.accelerator",
     "Cluster": "specs.accelerator",
     "Link": "specs.accelerator",
@@ -43,7 +43,7 @@ PUBLIC = {
     "Generate": "specs.workload",
     "Prefill": "specs.workload",
     "Train": "specs.workload",
-    "sweep": "sweep",
+    "sweep": "sweeps",
 }
 """Public name → module; each is imported when it is first asked for, so that a short question has a quick answer."""
 

@@ -34,11 +34,18 @@ class Block:
 
     def __post_init__(self) -> None:
         known = {t.name: t.letters for t in self.inputs}
+        if len(known) < len(self.inputs):
+            raise BadInput(f"block {self.name!r}: two inputs share a name; one name is one tensor")
         seen: set[str] = set()
         for op in self.ops:
             if op.name in seen:
                 raise BadInput(f"block {self.name!r}: two operators are called {op.name!r}; every name must be its own")
             seen.add(op.name)
+            for tensor in (*op.inputs, *op.outputs):
+                if len(set(tensor.letters)) < len(tensor.letters):
+                    raise BadInput(
+                        f"block {self.name!r}: {tensor} of {op.name!r} has a letter twice; each dimension has its own"
+                    )
             for tensor in op.inputs:
                 if tensor.is_weight:
                     known.setdefault(tensor.name, tensor.letters)
@@ -52,6 +59,10 @@ class Block:
                         f"block {self.name!r}: {op.name!r} reads {tensor}, but {tensor.name} has letters [{known[tensor.name]}]"
                     )
             for tensor in op.outputs:
+                if tensor.is_weight:
+                    raise BadInput(
+                        f"block {self.name!r}: {op.name!r} makes {tensor}, but names that begin with W are weights"
+                    )
                 if tensor.name in known:
                     raise BadInput(f"block {self.name!r}: {tensor.name!r} is made twice; one name is one tensor")
                 known[tensor.name] = tensor.letters
@@ -59,7 +70,8 @@ class Block:
             if name not in known:
                 raise BadInput(f"block {self.name!r}: nothing makes the output {name!r}")
         for name in known:
-            if (twin := f"d{name}") in known:
+            twin = f"/d{name[1:]}" if name.startswith("/") else f"d{name}"
+            if twin in known:
                 raise BadInput(f"block {self.name!r}: {twin!r} is also the gradient of {name!r}; rename one of them")
 
     def __repr__(self) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from floorline.count import Count
+from floorline.capacity import Fit
+from floorline.counts import Count
 from floorline.errors import BadInput, near
-from floorline.estimate import Estimate, Phase
-from floorline.fit import Fit
+from floorline.estimates import Estimate, Phase
 from floorline.letters import MEANING, Numbers, Product
 from floorline.num import Num
 from floorline.published import formula, formula_names

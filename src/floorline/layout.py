@@ -69,7 +69,7 @@ class Walk:
     steps      operators and the collectives between them
     where      name of a tensor → the layout that it was made in
     converted  name of a tensor → further layouts that it is there in
-    exchanged  those reached by an all-to-all alone, which take no more memory and are kept for the backward pass
+    exchanged  those reached by an all-to-all, which are kept for the backward pass: an exchange takes no more memory
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -178,7 +178,7 @@ class Walk:
         done = self.converted.setdefault(tensor.name, [])
         if layout not in done and before != layout:
             done.append(layout)
-            if self.change(tensor, before, layout) == {"all_to_all"}:
+            if "all_to_all" in self.change(tensor, before, layout):
                 self.exchanged.setdefault(tensor.name, []).append(layout)
 
     def change(self, tensor: Tensor, before: Layout, after: Layout) -> set[str]:

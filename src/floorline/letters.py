@@ -100,16 +100,23 @@ class Expression:
     text: str
 
     def __call__(self, values: Mapping[str, Num]) -> Num:
-        result: Num = eval(compiled(self.text), {"__builtins__": {}, **FUNCTIONS}, values)
+        try:
+            result: Num = eval(compiled(self.text), {"__builtins__": {}, **FUNCTIONS}, values)
+        except (NameError, TypeError) as error:
+            raise BadInput(f"expression {self.text!r}: {error}; known letters: {' '.join(sorted(values))}") from None
         return result
 
 
 @cache
 def compiled(text: str) -> CodeType:
     """The checked byte code of an expression; anything but arithmetic is refused."""
-    tree = ast.parse(text, mode="eval")
+    try:
+        tree = ast.parse(text, mode="eval")
+    except SyntaxError:
+        raise BadInput(f"expression {text!r} cannot be read; expected letters with + - * / min max ceil") from None
     for node in ast.walk(tree):
-        if not isinstance(node, ALLOWED):
+        text_constant = isinstance(node, ast.Constant) and not isinstance(node.value, (int, float))
+        if text_constant or not isinstance(node, ALLOWED):
             raise BadInput(f"expression {text!r}: {type(node).__name__} is not allowed; use + - * / min max ceil")
     return compile(tree, "<expression>", "eval")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,13 +14,13 @@ from floorline.block import Block
 from floorline.implementations import implementation
 from floorline.letters import Product
 from floorline.num import Num, floor, largest, maximum, minimum, number, total, where
-from floorline.op import View
+from floorline.op import Collective, View
 from floorline.parallel.plan import Plan
 from floorline.program import Piece
 from floorline.result import Result
 from floorline.specs.accelerator import Accelerator
 from floorline.step import Step
-from floorline.tensor import CACHE, TOKENS, Tensor
+from floorline.tensor import CACHE, TOKENS, WEIGHT, Tensor
 
 STEP_TOKENS = 8192.0
 """Tokens of the largest prefill step where nothing else is said: vLLM's ``max_num_batched_tokens`` on a large card
@@ -78,24 +78,46 @@ def cache_pieces(block: Block, cut: Plan) -> tuple[Piece, ...]:
 
 @cache
 def alive(block: Block, fusion: str, cut: Plan) -> tuple[tuple[Piece, ...], ...]:
-    """Tensors that exist at once while each kernel of a block runs: made or given before, and still needed."""
+    """Tensors that exist at once while each kernel of a block runs: made or given before and still needed, and what is
+    gathered for it of the cache and the weights."""
     ops = passes.inference(block)
-    placed = {s.op.name: s for s in layout.forward(block, ops, cut).steps}
+    steps = layout.forward(block, ops, cut).steps
     groups = passes.kernels(ops, block.outputs, implementation(fusion))
-    axes = {t.name: placed[op.name].axes(t) for op in ops for t in (*op.inputs, *op.outputs)}
+    axes = {t.name: s.axes(t) for s in steps for t in (*s.op.inputs, *s.op.outputs) if not layout.is_message(s)}
     owner = {o.name: op.inputs[0].name for op in ops if isinstance(op, View) for o in op.outputs}
     last: dict[str, int] = {owner.get(n, n): len(groups) for n in block.outputs}
     for i, kernel in enumerate(groups):
-        for op in kernel.ops:
-            for t in op.activations:
-                last[owner.get(t.name, t.name)] = max(last.get(owner.get(t.name, t.name), 0), i)
+        last.update(
+            {owner.get(t.name, t.name): max(last.get(t.name, 0), i) for op in kernel.ops for t in op.activations}
+        )
+    copies = gathered(steps)
     here: dict[str, Tensor] = {t.name: t for t in block.inputs if t.role != TOKENS}
     found = []
     for i, kernel in enumerate(groups):
         here.update({t.name: t for t in kernel.outputs if t.role != CACHE and t.name not in owner})
-        found.append(tuple(Piece(t, Product(1.0, t.letters, axes=axes[t.name])) for t in here.values()))
+        own = tuple(Piece(t, Product(1.0, t.letters, axes=axes[t.name])) for t in here.values())
+        found.append((*own, *(p for op in kernel.ops for p in copies.get(op.name, ()))))
         here = {n: t for n, t in here.items() if last.get(n, 0) > i}
     return tuple(found)
+
+
+def gathered(steps: Iterable[layout.Placed]) -> dict[str, list[Piece]]:
+    """Operator → copies of cache and weights that are gathered for it."""
+    found: dict[str, list[Piece]] = {}
+    waiting: list[Piece] = []
+    for step in steps:
+        if not isinstance(step.op, Collective):
+            found[step.op.name], waiting = waiting, []
+        elif step.op.kind == "all_gather" and step.op.inputs[0].role in (CACHE, WEIGHT):
+            waiting.append(received(step.op))
+    return found
+
+
+def received(op: Collective) -> Piece:
+    """What an all-gather adds to a rank's memory: the whole, less the share that it has already."""
+    whole, tensor = op.message, op.inputs[0]
+    share = Product(whole.coefficient, whole.letters, axes=tuple(sorted((*whole.axes, *op.axes))))
+    return Piece(tensor, whole, less=share)
 
 
 def weight_bytes(step: Step) -> Num:
@@ -103,7 +125,7 @@ def weight_bytes(step: Step) -> Num:
     shared: set[str] = set()
     parts: list[Num] = []
     for stack, numbers in step.numbers():
-        pieces = [p for p in weight_pieces(stack.block, step.plan) if p.tensor.name not in shared]
+        pieces = [p for p in weight_pieces(stack.block, step.cut(stack)) if p.tensor.name not in shared]
         shared |= {p.tensor.name for p in pieces if p.tensor.is_shared}
         own = tuple(p for p in pieces if not p.tensor.is_shared)
         parts.append(step.bytes(own, numbers) * stack.stored)
@@ -113,22 +135,21 @@ def weight_bytes(step: Step) -> Num:
 
 def kv_bytes(step: Step) -> Num:
     """Keys and values of one rank for the tokens that the step attends to."""
-    return total(step.bytes(cache_pieces(s.block, step.plan), numbers) * s.repeat for s, numbers in step.numbers())
+    return total(step.bytes(cache_pieces(s.block, step.cut(s)), numbers) * s.repeat for s, numbers in step.numbers())
 
 
 def activation_bytes(step: Step, fusion: str) -> Num:
     """The largest set of tensors alive at once in the step, on one rank."""
     return largest(
-        step.bytes(pieces, numbers) for s, numbers in step.numbers() for pieces in alive(s.block, fusion, step.plan)
+        step.bytes(pieces, numbers) for s, numbers in step.numbers() for pieces in alive(s.block, fusion, step.cut(s))
     )
 
 
 def prefill_step(step: Step, most_tokens: Num) -> Step:
-    """The largest prefill that an engine runs at once: whole prompts, as many as its token budget takes, at least one,
-    or a chunk of one."""
+    """The largest prefill that an engine runs at once: prompts and parts of prompts, as many tokens as its budget takes."""
     ranks = step.parallelism.dp
     most = most_tokens * ranks
-    sequences = minimum(step.batch, maximum(floor(most / step.tokens), ranks))
+    sequences = minimum(step.batch, maximum(most / step.tokens, ranks))
     chunk = minimum(step.tokens, most_tokens)
     earlier = step.earlier + step.tokens - chunk
     return Step(step.model, sequences, chunk, earlier, step.logits, step.parallelism, step.precision)

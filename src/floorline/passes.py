@@ -191,9 +191,9 @@ def ancestors(ops: tuple[Op, ...], wanted: Iterable[str], maker: dict[str, Op], 
     return tuple(reversed(chosen))
 
 
-def again(op: Op, label: str = "") -> Op:
-    """An operator that runs a second time."""
-    return replace(op, name=f"{op.name}.recompute", kernel=label or op.kernel)
+def again(op: Op, word: str, label: str) -> Op:
+    """An operator that runs a second time, under another name and in the kernel that it then belongs to."""
+    return replace(op, name=f"{op.name}.{word}", kernel=label)
 
 
 @cache
@@ -227,7 +227,8 @@ def backward(block: Block, implementation: Implementation, recompute: str = "non
     lost = dropped(block, implementation, recompute)
     have = {t.name for t in keeps.tensors if t.name not in lost} | {t.name for t in block.inputs}
     found: list[Op] = [
-        again(op) for op in ancestors(block.ops, [t.name for t in keeps.tensors if t.name in lost], keeps.maker, have)
+        again(op, "recompute", op.kernel)
+        for op in ancestors(block.ops, [t.name for t in keeps.tensors if t.name in lost], keeps.maker, have)
     ]
     for kernel in reversed(kernels(block.ops, block.outputs, implementation)):
         found += inside_again(kernel, implementation, keeps)
@@ -245,4 +246,6 @@ def inside_again(kernel: Kernel, implementation: Implementation, keeps: Saved) -
     inside = {t.name for op in kernel.ops for t in op.outputs} - {t.name for t in kernel.outputs}
     needed = [t.name for op in kernel.ops for t in keeps.by[op.name] if t.name in inside]
     have = {t.name for op in kernel.ops for t in op.activations if t.name not in inside}
-    return [again(op, pieces(op.kernel, "backward")) for op in ancestors(kernel.ops, needed, keeps.maker, have)]
+    return [
+        again(op, "inside", pieces(op.kernel, "backward")) for op in ancestors(kernel.ops, needed, keeps.maker, have)
+    ]

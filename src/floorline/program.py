@@ -34,14 +34,16 @@ EARLIER = "σ"
 
 @dataclass(frozen=True)
 class Piece:
-    """Elements of one tensor that a launch reads or writes.
+    """Elements of one tensor that a launch reads or writes, or that are in memory.
 
     tensor    what
     elements  how many, on one rank
+    less      how many of them are counted elsewhere already
     """
 
     tensor: Tensor
     elements: Product
+    less: Product | None = None
 
 
 @dataclass(frozen=True, eq=False)

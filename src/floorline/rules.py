@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from floorline.num import Num
+from floorline.num import Num, minimum
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,20 @@ class Rule:
     text: str
 
 
-def divides(divisor: Num, whole: Num) -> object:
+def divides(divisor: Num, whole: Num) -> NDArray[np.bool_]:
     """Whether a division comes out even, elementwise."""
-    return np.mod(whole, divisor) == 0
+    return np.asarray(np.mod(whole, divisor) == 0)
+
+
+def one_way(a: Num, b: Num) -> NDArray[np.bool_]:
+    """Whether one of two numbers divides the other, elementwise."""
+    return divides(a, b) | divides(b, a)
 
 
 RULES = (
     Rule(
         "heads∤width",
-        lambda v: np.asarray(divides(1.0, v["head_dim"])) & np.asarray(divides(1.0, v["group"])),
+        lambda v: divides(1.0, v["head_dim"]) & divides(1.0, v["group"]),
         "the heads of {model} do not divide its width (head width {head_dim:g}), or key/value heads the query heads "
         "(group {group:g}); choose sizes that divide",
     ),
@@ -44,7 +49,7 @@ RULES = (
     ),
     Rule(
         "tp∤kv_heads",
-        lambda v: np.asarray(divides(v["tp"], v["kv_heads"])) | np.asarray(divides(v["kv_heads"], v["tp"])),
+        lambda v: one_way(v["tp"], v["kv_heads"]),
         "tensor parallelism {tp:g} and {kv_heads:g} key/value heads of {model}: neither divides the other; try {head_divisors}",
     ),
     Rule(
@@ -54,9 +59,12 @@ RULES = (
     ),
     Rule(
         "cp∤heads",
-        lambda v: np.asarray(divides(v["tp"] * v["cp"], v["heads"])) | (np.asarray(v["exchange"]) == 0),
-        "all-to-all context parallelism: tp·cp = {tp:g}·{cp:g} does not divide {heads:g} query heads of {model}; "
-        "try --context all-gather",
+        lambda v: (
+            (divides(v["tp"] * v["cp"], v["heads"]) & one_way(v["cp"], v["kv_heads"] / minimum(v["tp"], v["kv_heads"])))
+            | (np.asarray(v["exchange"]) == 0)
+        ),
+        "all-to-all context parallelism: tp·cp = {tp:g}·{cp:g} does not go into {heads:g} query and {kv_heads:g} key/value "
+        "heads of {model}; try --context all-gather",
     ),
     Rule(
         "devices",
@@ -78,6 +86,14 @@ def broken(values: Mapping[str, Num]) -> tuple[NDArray[np.bool_], NDArray[np.int
     for i in range(len(RULES) - 1, -1, -1):
         index = np.where(np.asarray(RULES[i].holds(values)), index, i)
     return index < 0, index
+
+
+def first_reason(values: Mapping[str, Num], feasible: NDArray[np.bool_], index: NDArray[np.int_], model: str) -> str:
+    """The text of the rule that the first infeasible point breaks."""
+    shape = np.shape(feasible)
+    at = int(np.flatnonzero(~np.asarray(feasible))[0])
+    point = {k: float(np.broadcast_to(np.asarray(v), shape).flat[at]) for k, v in values.items()}
+    return reason(point, int(np.asarray(index).flat[at]), model)
 
 
 def reason(values: Mapping[str, Num], index: int, model: str) -> str:

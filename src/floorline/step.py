@@ -40,6 +40,7 @@ class Step:
     precision    formats
     attention    "full" or "causal": which query-key pairs are counted
     decoding     whether context parallelism splits the cache only
+    every_logit  whether O is T: logits of all positions, which can be cut by tokens
     """
 
     model: Transformer
@@ -51,11 +52,16 @@ class Step:
     precision: Precision = field(default_factory=Precision)
     attention: str = "full"
     decoding: bool = False
+    every_logit: bool = False
 
     @cached_property
     def plan(self) -> Plan:
         """The static part of the plan."""
         return plan(self.parallelism, self.decoding)
+
+    def cut(self, stack: Stack) -> Plan:
+        """What cuts a stack: the plan, but single positions stay whole."""
+        return self.plan.whole("T") if stack.tokens and not self.every_logit else self.plan
 
     @cached_property
     def stacks(self) -> tuple[tuple[Stack, Numbers], ...]:
@@ -82,9 +88,9 @@ class Step:
 
     def rows(self, fusion: str) -> Iterator[tuple[Stack, Numbers, Row]]:
         """Every launch and message of inference under a fusion, in order."""
-        software, cut = implementation(fusion), self.plan
+        software = implementation(fusion)
         for stack, numbers in self.numbers():
-            for row in program.inference(stack.block, software, cut):
+            for row in program.inference(stack.block, software, self.cut(stack)):
                 yield stack, numbers, row
 
     def cost(self, fusion: str) -> Cost:
@@ -112,7 +118,7 @@ class Step:
         moved: Num = 0.0
         sent: Num = 0.0
         for stack, numbers in self.numbers("causal"):
-            least = compulsory(stack.block, self.plan)
+            least = compulsory(stack.block, self.cut(stack))
             flops = flops + total(numbers.value(p) for row in least.rows for p in row.flops) * stack.repeat
             moved = moved + self.bytes(least.weights, numbers) * stack.stored
             moved = moved + self.bytes(least.cached, numbers) * stack.repeat
@@ -129,7 +135,13 @@ class Step:
 
     def bytes(self, pieces: tuple[Piece, ...], numbers: Numbers) -> Num:
         """Bytes of some pieces of tensors."""
-        return total(numbers.value(p.elements) * self.precision.bytes(p.tensor.role, p.tensor.format) for p in pieces)
+        return total(count(p, numbers) * self.precision.bytes(p.tensor.role, p.tensor.format) for p in pieces)
+
+
+def count(piece: Piece, numbers: Numbers) -> Num:
+    """Elements of a piece of a tensor."""
+    elements = numbers.value(piece.elements)
+    return elements if piece.less is None else elements - numbers.value(piece.less)
 
 
 @dataclass(frozen=True)

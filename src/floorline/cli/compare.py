@@ -10,7 +10,7 @@ from floorline.cli.infer import FLAGS as INFER
 from floorline.cli.infer import answer
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import BadInput
-from floorline.estimate import Estimate
+from floorline.estimates import Estimate
 from floorline.report import envelope
 from floorline.units import gib, integer, seconds
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from floorline.capacity import UTILISATION, fit
 from floorline.cli.fit import FLAGS as FIT
 from floorline.cli.fit import length
 from floorline.cli.flags import Flag, Given, argument, cluster, load, parallelism, precision, share, signature, whole
 from floorline.cli.infer import FLAGS as INFER
 from floorline.cli.infer import answer
 from floorline.cli.output import bold, print_json, table
-from floorline.count import count
+from floorline.counts import count
 from floorline.errors import BadInput, near
 from floorline.explain import (
     FIGURES,
@@ -23,12 +24,11 @@ from floorline.explain import (
     explain_time,
     render,
 )
-from floorline.fit import UTILISATION, fit
 from floorline.published import formula, formula_names
 from floorline.report import envelope
 from floorline.specs.workload import Prefill
 from floorline.step import Step
-from floorline.sweep import scalar
+from floorline.sweeps import scalar
 from floorline.units import parse
 
 STYLE = Flag("format", ("--format",), "text, markdown or latex", "text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from floorline.capacity import UTILISATION, Fit, fit
 from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
@@ -20,7 +21,6 @@ from floorline.cli.flags import (
     whole,
 )
 from floorline.cli.output import bold, print_json, scalar, table
-from floorline.fit import UTILISATION, Fit, fit
 from floorline.implementations import FUSIONS
 from floorline.memory import STEP_TOKENS
 from floorline.report import envelope, hardware_dict

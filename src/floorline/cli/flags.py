@@ -18,7 +18,7 @@ from floorline.specs.fields import check_choice, checked
 from floorline.specs.parallelism import DEVICES, Parallelism
 from floorline.specs.precision import FORMATS, Precision
 from floorline.specs.workload import Decode, Generate
-from floorline.sweep import scalar, values
+from floorline.sweeps import scalar, values
 from floorline.transformer import Transformer
 from floorline.units import parse
 
@@ -174,7 +174,7 @@ def plain_number(text: str) -> float | None:
     """A number, or None where the text is none."""
     try:
         return scalar(text)
-    except BadInput:
+    except (BadInput, ArithmeticError):
         return None
 
 
@@ -226,7 +226,7 @@ def precision(given: Given, model: Transformer) -> Precision:
     if name not in FORMATS:
         raise BadInput(f"--dtype is {name[:40]!r}; expected one of {', '.join(FORMATS)}")
     base = Precision.of(name)
-    own = {f.name: given[f.name] for f in fields(Precision) if given.get(f.name)}
+    own = {f.name: one(f, given[f.name]) for f in fields(Precision) if given.get(f.name) is not None}
     return Precision(**{**{f.name: getattr(base, f.name) for f in fields(Precision)}, **own})
 
 
@@ -359,3 +359,5 @@ def numbers(name: str, text: str) -> list[float]:
         return values(text)
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from None
+    except ArithmeticError:
+        raise BadInput(f"{name}: {text[:60]!r} is no number that can be computed with") from None

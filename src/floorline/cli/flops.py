@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floorline.cli.flags import JSON, MODEL, SET, Flag, Given, load, signature, whole
 from floorline.cli.output import bold, note, print_json, scalar, table
-from floorline.count import count
+from floorline.counts import count
 from floorline.errors import BadInput
 from floorline.implementations import FUSIONS
 from floorline.report import envelope

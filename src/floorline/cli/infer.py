@@ -23,7 +23,7 @@ from floorline.cli.flags import (
 )
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
-from floorline.estimate import Estimate, estimate
+from floorline.estimates import Estimate, estimate
 from floorline.report import envelope, hardware_dict
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.workload import Generate

@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import fields
 from typing import Any
 
+from floorline.capacity import UTILISATION
 from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
@@ -34,12 +35,11 @@ from floorline.cli.flags import (
 )
 from floorline.cli.output import note, print_json, table
 from floorline.errors import BadInput
-from floorline.fit import UTILISATION
 from floorline.report import envelope
 from floorline.result import exact
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.workload import Decode, Generate
-from floorline.sweep import Sweep, sweep, to_stderr
+from floorline.sweeps import Sweep, sweep, to_stderr
 
 WORKLOADS = {"generate": Generate, "decode": Decode}
 FLAGS = (

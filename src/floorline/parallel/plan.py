@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from floorline.num import Num
 from floorline.parallel import context, data, tensor
-from floorline.parallel.split import Split
+from floorline.parallel.split import Letters, Split
 from floorline.specs.parallelism import Parallelism
 
 
@@ -23,6 +24,10 @@ class Plan:
         """The name of the group that an axis belongs to."""
         return next(s.group for s in self.splits if axis in s.axes)
 
+    def whole(self, letter: str) -> Plan:
+        """The same plan with one letter left whole."""
+        return _whole(self, letter)
+
     @property
     def home(self) -> tuple[str, ...]:
         """Axes over which weights are stored in shares."""
@@ -32,6 +37,14 @@ class Plan:
     def gradients(self) -> tuple[str, ...]:
         """Axes over which reduced gradients are shared out."""
         return tuple(dict.fromkeys(a for s in self.splits for a in s.gradients))
+
+
+@cache
+def _whole(cut: Plan, letter: str) -> Plan:
+    def rest(rules: Letters) -> Letters:
+        return tuple((x, axes) for x, axes in rules if x != letter)
+
+    return Plan(tuple(replace(s, letters=rest(s.letters), otherwise=rest(s.otherwise)) for s in cut.splits))
 
 
 def present(degree: Num) -> bool:

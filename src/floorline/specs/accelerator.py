@@ -59,12 +59,13 @@ class Accelerator:
 
 
 FALLBACK = {
-    "fp8": ("fp16",),
-    "int8": ("fp16",),
-    "int4": ("int8", "fp16"),
-    "fp4": ("fp8", "fp16"),
+    "fp8": ("bf16", "fp16"),
+    "int8": ("fp16", "bf16"),
+    "int4": ("int8", "fp16", "bf16"),
+    "fp4": ("fp8", "bf16", "fp16"),
     "tf32": ("fp32",),
     "bf16": ("fp16",),
+    "fp16": ("bf16",),
     "fp64": ("fp64_tensor",),
 }
 """Formats to compute in where a device has no arithmetic of the asked one."""

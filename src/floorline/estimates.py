@@ -155,6 +155,15 @@ class Estimate(Result):
         """Tokens a second of the whole batch if it ran at its floor: no engine makes more."""
         return self.output_tokens / self.latency.floor
 
+    @property
+    def bound(self) -> object:
+        """What the floor of the last phase is bound by; where a point generates one token only, that is its prefill."""
+        last = self.phases[-1]
+        if last.steps is None:
+            return last.bound
+        first, then = np.asarray(self.phases[0].bound), np.asarray(last.bound)
+        return np.where(np.asarray(last.steps.count) > 0.0, then, first)
+
     def launches(self, phase: Phase) -> tuple[Launch, ...]:
         """The operator table of a phase; for decode, of its first step."""
         return launches(phase.step, self.cluster, self.assumptions)
@@ -200,7 +209,7 @@ def estimate(
     >>> import floorline
     >>> h100 = floorline.load_cluster("h100-sxm")
     >>> e = floorline.estimate("llama-3.1-8b", floorline.Decode(context_len=1024), h100)
-    >>> 4.5e-3 < e.tpot.floor < 4.8e-3  # 15 GB of weights at 3.35 TB/s
+    >>> bool(4.5e-3 < e.tpot.floor < 4.8e-3)  # 15 GB of weights at 3.35 TB/s
     True
     """
     made = load_model(model)  # type: ignore[arg-type]
@@ -291,9 +300,12 @@ def steps(
         step = Step(model, held, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
         return (Run("decode", step),)
     if isinstance(workload, Prefill):
-        logits = workload.prompt_len if workload.logits == "all" else 1.0
+        every = workload.logits == "all"
+        logits = workload.prompt_len if every else 1.0
         held = spread(workload.batch, plan.dp)
-        step = Step(model, held, workload.prompt_len, workload.cached_len, logits, plan, precision, attention)
+        step = Step(
+            model, held, workload.prompt_len, workload.cached_len, logits, plan, precision, attention, every_logit=every
+        )
         return (Run("prefill", step),)
     if isinstance(workload, Generate):
         prompt = Prefill(batch=workload.batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len)
@@ -327,14 +339,14 @@ def price(run: Run, cluster: Cluster, assumptions: Assumptions, feasible: object
         floor = step.floor(cluster)
         serial = step.serial(cluster, assumptions)
         return Phase(run.name, Time(masked(floor.seconds, feasible), masked(serial, feasible)), step, floor)
-    many = Contexts.of(run.contexts, axes(step, cluster, run.contexts))
+    many = Contexts.of(run.contexts, axes(step, cluster, assumptions, run.contexts))
     each = replace(step, earlier=step.earlier + many.offsets)
     floor = each.floor(cluster)
     seconds, serial = many.mean(floor.seconds), many.mean(each.serial(cluster, assumptions))
     return Phase(run.name, Time(masked(seconds, feasible), masked(serial, feasible)), step, floor, many)
 
 
-def axes(step: Step, cluster: Cluster, count: Num) -> int:
+def axes(step: Step, cluster: Cluster, assumed: Assumptions, count: Num) -> int:
     """How many axes the answer has: those of its inputs, broadcast."""
     device, plan = cluster.accelerator, step.parallelism
     inputs = (
@@ -346,6 +358,9 @@ def axes(step: Step, cluster: Cluster, count: Num) -> int:
         plan.cp,
         device.memory_bandwidth,
         device.last_level_cache,
+        assumed.compute_efficiency,
+        assumed.memory_efficiency,
+        assumed.launch_time,
     )
     sizes = (
         *step.model.sizes.values(),

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from floorline.capacity import UTILISATION
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput, near
-from floorline.estimate import Estimate, estimate
-from floorline.fit import UTILISATION
+from floorline.estimates import Estimate, estimate
 from floorline.huggingface.read import read
 from floorline.memory import usable
 from floorline.num import Array, Num
@@ -127,11 +127,9 @@ class Sweep:
 
     def best(self, by: str) -> Sweep:
         """The one point that fits and is best: least for times and memory, most for rates (``…_per_s``)."""
-        index = np.flatnonzero(self.usable())
-        if not len(index):
-            return self.only(index)
-        score = self.score(by)[index]
-        return self.only(index[[int(np.argmin(score))]])
+        score = self.score(by)
+        index = np.flatnonzero(self.usable() & ~np.isnan(score))
+        return self.only(index[[int(np.argmin(score[index]))]] if len(index) else index)
 
     def score(self, name: str) -> Array:
         """A column as something to make small."""
@@ -151,8 +149,9 @@ class Sweep:
         >>> len(s.pareto("latency_floor_s", "output_tokens_per_s")) >= 1
         True
         """
-        index = np.flatnonzero(self.usable())
-        scores = np.stack([self.score(n)[index] for n in by], axis=1)
+        columns = np.stack([self.score(n) for n in by], axis=1)
+        index = np.flatnonzero(self.usable() & ~np.isnan(columns).any(axis=1))
+        scores = columns[index]
         order = np.lexsort(scores.T[::-1])
         front: list[int] = []
         for i in order:
@@ -341,7 +340,7 @@ def columns(e: Estimate, count: int, utilisation: Num) -> dict[str, Any]:
         "activation_bytes": full(memory.activations),
         "memory_bytes": full(memory.total),
         "fits": full(e.feasible & np.asarray(memory.total <= usable(e.cluster.accelerator) * utilisation)),
-        "bound": full(e.phases[-1].bound),
+        "bound": full(e.bound),
         "feasible": full(e.feasible),
         "reason": names[full(e.rule)],
     }

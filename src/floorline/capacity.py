@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
-from floorline.estimate import check, spread
+from floorline.estimates import check, spread
 from floorline.memory import (
     STEP_TOKENS,
     Memory,
@@ -19,9 +21,9 @@ from floorline.memory import (
     prefill_step,
     usable,
 )
-from floorline.num import Num, floor, maximum, minimum, where
+from floorline.num import Num, all_true, floor, maximum, minimum, where
 from floorline.result import Result
-from floorline.rules import reason
+from floorline.rules import first_reason
 from floorline.specs.accelerator import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
@@ -149,8 +151,8 @@ def fit(
     tokens: Num = length if length is not None else made.max_positions or 2048.0
     work = Generate(batch=batch, prompt_len=maximum(tokens - 1.0, 1.0), output_len=1)
     feasible, index, values = check(made, work, cluster, plan)
-    if not feasible:
-        raise BadInput(reason(values, int(index), made.name))
+    if not all_true(feasible):
+        raise BadInput(first_reason(values, feasible, index, made.name))
     case = Case(
         model=made,
         cluster=cluster,
@@ -161,6 +163,7 @@ def fit(
         budget=usable(cluster.accelerator) * gpu_memory_utilization,
     )
     memory = case.memory(work.batch, tokens)
+    alone = np.ndim(memory.total) == 0
     one = Step(made, plan.dp, 1.0, tokens - 1.0, 1.0, plan, formats, decoding=True)
     each = kv_bytes(one)
     many = Step(made, MOST_SEQUENCES, maximum(tokens - 1.0, 1.0), 0.0, 1.0, plan, formats)
@@ -182,7 +185,9 @@ def fit(
         max_batch=most(lambda n: case.fits(n, tokens), MOST_SEQUENCES),
         max_context=minimum(most(lambda n: case.fits(work.batch, n), LONGEST), positions),
         max_concurrency=maximum(where(space > 0.0, floor(space / each), 0.0) * plan.dp, 0.0),
-        suggestions=suggestions(case, work.batch, tokens) if suggest and not case.fits(work.batch, tokens) else (),
+        suggestions=suggestions(case, work.batch, tokens)
+        if suggest and alone and not case.fits(work.batch, tokens)
+        else (),
     )
 
 
