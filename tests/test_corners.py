@@ -7,8 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from test_messages import LLAMA
-from test_messages import passes as both_passes
 
 from floorline import passes, program
 from floorline.capacity import fit
@@ -25,6 +23,8 @@ from floorline.specs.parallelism import Parallelism
 from floorline.specs.workload import Generate, Prefill
 from floorline.step import Step
 from floorline.sweeps import sweep
+from test_messages import LLAMA
+from test_messages import passes as both_passes
 
 H100 = load_cluster("h100-sxm", devices=64)
 
