@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from floorline.convolution import Convolution
 from floorline.op import CacheWrite, Contraction, Elementwise, Lookup, Op, View
+from floorline.route import Route
+from floorline.scan import Scan
 from floorline.tensor import TOKENS, Tensor
 
 
@@ -70,9 +73,11 @@ class Implementation:
         """
         if isinstance(op, Contraction):
             return tuple(self.operand(op, t) for t in op.activations)
+        if isinstance(op, (Convolution, Scan)):
+            return op.activations
         if isinstance(op, Lookup):
             return tuple(t for t in op.inputs if t.role == TOKENS)
-        if isinstance(op, (View, CacheWrite)) or (isinstance(op, Elementwise) and op.linear):
+        if isinstance(op, (View, CacheWrite, Route)) or (isinstance(op, Elementwise) and op.linear):
             return ()
         assert isinstance(op, Elementwise)
         kept = tuple(t for keep in self.saves.get(op.function, (Keep("input"),)) for t in keep.tensors(op))
