@@ -220,7 +220,7 @@ def test_memory_makes_sense(name: str) -> None:
     said = re.search(r"(\d+)gb$", name) or re.search(r"(\d+) GB", found.title)
     assert said is not None
     assert float(found.memory) == float(said[1]) * 1e9
-    assert float(found.memory) <= float(found.usable_memory) <= float(said[1]) * 2.0**30
+    assert float(found.memory) <= float(found.usable) <= float(said[1]) * 2.0**30
     assert 5e11 < float(found.memory_bandwidth) < 1e13
     assert 2.0**22 < float(found.last_level_cache) < 2.0**28
     rates = [float(link.bandwidth) for link in found.links]

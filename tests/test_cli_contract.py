@@ -336,6 +336,13 @@ def test_utf8_whatever_the_locale() -> None:
     assert "β = 1.5e+12 B/s" in printed.out
 
 
+def test_terminal_without_greek() -> None:
+    """A character that the terminal lacks is written out; nothing fails for it."""
+    printed = process("explain", "machine_balance", "peak=312e12", "bandwidth=1.5e12", PYTHONIOENCODING="ascii")
+    assert printed.status == 0
+    assert "\\u03b2 = 1.5e+12 B/s" in printed.out
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help(command: str) -> None:
     """Every command says how it is used and, first, what it answers."""

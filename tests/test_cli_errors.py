@@ -439,6 +439,30 @@ def test_closed_pipe() -> None:
         assert process.wait(timeout=60) == 0
 
 
+def test_full_disk() -> None:
+    """An answer that cannot be written is one line and a status, once."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "floorline", "models"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("floorline: No space left on device; check")
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_stdout_at_all() -> None:
+    """A process that was started with its streams closed ends as it should."""
+    command = f'"{sys.executable}" -m floorline params gpt2 >&- 2>&-'
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run(["sh", "-c", command], env=env, timeout=60, check=False).returncode == 0
+
+
 # Anything at all
 
 VALUES = (

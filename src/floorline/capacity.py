@@ -19,7 +19,6 @@ from floorline.memory import (
     kv_bytes,
     most,
     prefill_step,
-    usable,
 )
 from floorline.num import Num, all_true, floor, maximum, minimum, where
 from floorline.result import Result
@@ -160,7 +159,7 @@ def fit(
         precision=formats,
         fusion=fusion,
         most_tokens=max_num_batched_tokens,
-        budget=usable(cluster.accelerator) * gpu_memory_utilization,
+        budget=cluster.accelerator.usable * gpu_memory_utilization,
     )
     memory = case.memory(work.batch, tokens)
     alone = np.ndim(memory.total) == 0

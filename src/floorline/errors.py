@@ -9,7 +9,6 @@ FloorlineError            one line: what was wrong, what was expected, what to t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -45,6 +44,8 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
     >>> near("lama-3.1-8b", ["llama-3.1-8b", "gpt2"])
     'did you mean llama-3.1-8b?'
     """
+    import difflib  # only an error needs it
+
     candidates = list(dict.fromkeys(known))
     found = difflib.get_close_matches(name.lower(), candidates, n=count, cutoff=0.5)
     if found:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.launches import Launch, launches
-from floorline.memory import STEP_TOKENS, Memory, inference_memory, usable
+from floorline.memory import STEP_TOKENS, Memory, inference_memory
 from floorline.num import Array, Num, all_true, ceil, maximum, number, where
 from floorline.result import Result
 from floorline.rules import RULES, broken, reason
@@ -177,7 +177,7 @@ class Estimate(Result):
             "latency_s": self.latency,
             "output_tokens_per_s": {**rate, "expected": None, "low": None, "high": None},
             "memory": self.memory,
-            "fits": self.memory.total <= usable(self.cluster.accelerator),
+            "fits": self.memory.total <= self.cluster.accelerator.usable,
             "bound": {p.name: p.bound for p in self.phases},
             "phases": {
                 p.name: {"time_s": p.time, "floor_s": p.floor, "bound": p.bound, "operators": self.launches(p)}

@@ -13,12 +13,11 @@ from floorline import layout, passes
 from floorline.block import Block
 from floorline.implementations import implementation
 from floorline.letters import Product
-from floorline.num import Num, floor, largest, maximum, minimum, number, total, where
+from floorline.num import Num, floor, largest, maximum, minimum, total, where
 from floorline.op import Collective, View
 from floorline.parallel.plan import Plan
 from floorline.program import Piece
 from floorline.result import Result
-from floorline.specs.accelerator import Accelerator
 from floorline.step import Step
 from floorline.tensor import CACHE, TOKENS, WEIGHT, Tensor
 
@@ -167,11 +166,6 @@ def inference_memory(step: Step, length: Num, fusion: str, most_tokens: Num = ST
     decode = activation_bytes(full, fusion)
     prefill = activation_bytes(prefill_step(step, most_tokens), fusion)
     return Memory(weight_bytes(step), kv_bytes(full), maximum(decode, prefill))
-
-
-def usable(device: Accelerator) -> Num:
-    """Memory that a program finds: what the driver reports where the catalogue knows it, else the data sheet's."""
-    return where(number(device.usable_memory) > 0.0, device.usable_memory, device.memory)
 
 
 def most(fits: Callable[[Num], object], limit: float) -> Num:

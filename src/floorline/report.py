@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from floorline import __version__
-from floorline.memory import usable
 from floorline.result import exact
 from floorline.specs.accelerator import Cluster
 
@@ -32,7 +31,7 @@ def hardware_dict(cluster: Cluster) -> dict[str, Any]:
         "title": device.title,
         "devices": cluster.devices,
         "memory": device.memory,
-        "usable_memory": usable(device),
+        "usable_memory": device.usable,
         "memory_bandwidth": device.memory_bandwidth,
         "last_level_cache": device.last_level_cache,
         "peaks": dict(device.peaks),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -57,6 +56,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
+        from html import escape  # only a notebook needs it
+
         rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in flat(self.to_dict()))
         return f"<table>{rows}</table>"
 

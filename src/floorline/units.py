@@ -7,7 +7,6 @@ error, so that 200 Gb/s can never be taken for 200 GB/s.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 from floorline.errors import BadInput
 
@@ -40,6 +39,8 @@ def parse(text: str, dimension: str, what: str = "value") -> float:
     >>> parse("80 GB", "B"), parse("400 Gb/s", "B/s")
     (80000000000.0, 50000000000.0)
     """
+    from decimal import Decimal  # no count needs it
+
     match = QUANTITY.fullmatch(text)
     if match is None:
         raise BadInput(f"{what}: {text[:60]!r} is no number with a unit; expected for example {example(dimension)!r}")

@@ -145,7 +145,7 @@ def from_toml(path: Path) -> Accelerator:
         peaks=rates,
         memory=values["memory"],
         memory_bandwidth=values["memory_bandwidth"],
-        usable_memory=values.get("usable_memory", 0.0),
+        usable_memory=values.get("usable_memory"),
         last_level_cache=values.get("last_level_cache", 0.0),
         links=tuple(sorted(links, key=lambda link: -float(link.bandwidth))),
         figures={**figures, **peaks, **{f"{k}.bandwidth": v["bandwidth"] for k, v in data.get("links", {}).items()}},

@@ -25,10 +25,10 @@ from floorline.explain import (
     render,
 )
 from floorline.published import formula, formula_names
+from floorline.ranges import scalar
 from floorline.report import envelope
 from floorline.specs.workload import Prefill
 from floorline.step import Step
-from floorline.sweeps import scalar
 from floorline.units import parse
 
 STYLE = Flag("format", ("--format",), "text, markdown or latex", "text")

@@ -12,13 +12,13 @@ from cyclopts import Parameter
 
 from floorline.errors import BadInput, Infeasible
 from floorline.num import Num
+from floorline.ranges import scalar, values
 from floorline.specs.accelerator import Accelerator, Cluster, Link
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.fields import check_choice, checked
 from floorline.specs.parallelism import DEVICES, Parallelism
 from floorline.specs.precision import FORMATS, Precision
 from floorline.specs.workload import Decode, Generate
-from floorline.sweeps import scalar, values
 from floorline.transformer import Transformer
 from floorline.units import parse
 

@@ -6,7 +6,6 @@ from floorline.catalogue.accelerators import aliases, load_accelerator, names, p
 from floorline.cli.flags import JSON, Given, argument, signature
 from floorline.cli.output import bold, print_json, scalar, table
 from floorline.errors import NotFound, near
-from floorline.memory import usable
 from floorline.report import envelope, hardware_dict
 from floorline.specs.accelerator import Accelerator, Cluster
 from floorline.units import DECIMAL, gib, scaled
@@ -33,7 +32,7 @@ def line(d: Accelerator) -> tuple[str, ...]:
     """One accelerator in a row."""
     rate = scaled(scalar(d.peak("bf16")), DECIMAL, "FLOP/s")
     link = scaled(scalar(d.links[0].bandwidth), DECIMAL, "B/s") + f" {d.links[0].name}" if d.links else "–"
-    return d.name, rate, gib(scalar(usable(d))), scaled(scalar(d.memory_bandwidth), DECIMAL, "B/s"), link
+    return d.name, rate, gib(scalar(d.usable)), scaled(scalar(d.memory_bandwidth), DECIMAL, "B/s"), link
 
 
 def show(d: Accelerator) -> None:

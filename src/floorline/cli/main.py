@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     returns 0; 1 does not fit or misses a target under --check; 2 bad input; 3 not found or offline; 4 outside a tolerance
     """
+    prepare_streams()
     tokens = [dashes(t) for t in (sys.argv[1:] if arguments is None else arguments)]
     if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:
         hint = near(tokens[0], COMMANDS)
@@ -58,15 +61,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except CycloptsError as error:
         return complain(f"{sentence(str(error))}; 'floorline {command_of(tokens)}--help' lists what it takes", 2)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader has seen enough
+        abandon_stdout()
         return 0
+    except OSError as error:
+        abandon_stdout()
+        return complain(f"{error.strerror or error}; check that the disk has space and that files may be read", 2)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
     except ArithmeticError:
         return complain("a number goes beyond what can be computed; expected sizes and rates of real machines", 2)
     except RecursionError:
         return complain("the input is nested too deeply; expected a flat config.json", 2)
+
+
+def prepare_streams() -> None:
+    """No answer fails for a character that the terminal lacks, or for a stream that is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open for as long as the process
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def abandon_stdout() -> None:
+    """Let what is still to be written go nowhere, so that the end of the process does not try again."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def dashes(token: str) -> str:

@@ -30,7 +30,7 @@ class Accelerator:
     name              the catalogue's key
     peaks             format → arithmetic rate [FLOP/s]
     memory            as the data sheet says [B]
-    usable_memory     what a program finds [B]
+    usable_memory     what the driver reports, where that is known [B]
     memory_bandwidth  [B/s]
     last_level_cache  [B], 0 where not known
     links             fastest first
@@ -41,11 +41,16 @@ class Accelerator:
     peaks: Mapping[str, Num]
     memory: Num
     memory_bandwidth: Num
-    usable_memory: Num = 0.0
+    usable_memory: Num | None = None
     last_level_cache: Num = 0.0
     links: tuple[Link, ...] = ()
     title: str = ""
     figures: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
+
+    @property
+    def usable(self) -> Num:
+        """Memory that a program finds: what the driver reports where the catalogue knows it, else the data sheet's [B]."""
+        return self.memory if self.usable_memory is None else self.usable_memory
 
     def peak(self, form: str) -> Num:
         """Arithmetic rate in a format [FLOP/s]; narrower formats without a unit of their own run as 16 bit.
