@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
@@ -30,6 +29,9 @@ from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload
 from floorline.step import Floor, Step
 from floorline.transformer import Transformer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BOUNDS = ("compute", "memory", "link")
 
