@@ -1,4 +1,4 @@
-"""How fast the answers are: a cold start, one estimate, a million plans. Targets are goals; what is asserted is twice as loose."""
+"""How fast the answers are: a cold start, one estimate, a million plans. Asserted is three times what is aimed at."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ from floorline import Decode, Generate, Parallelism, estimate, load_cluster, loa
 COLD_START, ONE_ESTIMATE, MILLION = 0.3, 1e-3, 1.0
 """Targets in seconds."""
 
-SLACK = 2.0
+SLACK = 3.0
 """What a busy machine may add to a target before the benchmark fails."""
 
 STARTS, POINTS, CHUNK = 10, 1_000_000, 16_384
@@ -81,7 +81,7 @@ def test_one_estimate(benchmark: BenchmarkFixture, name: str) -> None:
     def once() -> float:
         return timed(lambda: estimate(model, work, cluster, parallelism=plan))
 
-    assert measured(benchmark, once, ONE_ESTIMATE, 500) < 2 * SLACK * ONE_ESTIMATE
+    assert measured(benchmark, once, ONE_ESTIMATE, 500) < SLACK * ONE_ESTIMATE
 
 
 def axes() -> dict[str, list[float]]:
@@ -118,4 +118,4 @@ def test_million_points(benchmark: BenchmarkFixture) -> None:
         assert len(found) == POINTS
         assert bool(np.all(found.columns["feasible"]))
 
-    assert measured(benchmark, lambda: timed(points), MILLION, 3) < 2 * SLACK * MILLION
+    assert measured(benchmark, lambda: timed(points), MILLION, 3) < SLACK * MILLION

@@ -125,7 +125,7 @@ DEVICES: dict[str, tuple[str | bytes, str]] = {
     "no-unit": (device('"80 GB"', "80"), "memory is '80'; expected text with a unit, such as '80 GB'"),
     "negative": (device("80 GB", "-80 GB"), "memory is '-80 GB'; expected more than zero"),
     "zero": (device("989.4", "0"), "bf16 is '0 TFLOP/s'; expected more than zero"),
-    "infinite": (device("989.4", "1e999"), "bf16 is '1e999 TFLOP/s'; expected more than zero and less than infinity"),
+    "infinite": (device("989.4", "1e999"), "is beyond any machine"),
     "no-number": (device("989.4 TFLOP/s", "fast"), "'fast' is no number with a unit"),
     "link-without-bandwidth": (device('bandwidth = "450 GB/s"', "speed = 1"), "link 'nvlink' has no bandwidth"),
     "link-is-text": (device("[links.nvlink]\nbandwidth =", "[links]\nnvlink ="), "link 'nvlink' has no bandwidth"),
@@ -234,9 +234,9 @@ CASES: dict[str, Case] = {
     "bandwidth-zero": infer("expected more than zero", "--memory-bandwidth", "0 TB/s"),
     "bandwidth-negative": infer("expected more than zero", "--memory-bandwidth=-3 TB/s"),
     "peak-fast": infer("--peak: 'fast' is no number with a unit; expected for example", "--peak", "fast"),
-    "peak-infinite": infer("expected more than zero and less than infinity", "--peak", "1e999 TFLOP/s"),
+    "peak-infinite": infer("is beyond any machine", "--peak", "1e999 TFLOP/s"),
     "peak-beyond-decimals": infer("", "--peak", "1e99999999999 FLOP/s"),
-    "peak-tiny": infer("a number goes beyond what can be computed", "--peak", "1e-300 FLOP/s"),
+    "peak-zero": infer("expected more than zero", "--peak", "1e-999 FLOP/s"),
     "peak-flops": infer("'1 TFLOPS' has the wrong unit; expected FLOP/s", "--peak", "1 TFLOPS"),
     "memory-per-second": infer("'80 GB/s' has the wrong unit; expected B,", "--memory", "80 GB/s"),
     "link-gbps": infer("'200 Gbps' has the wrong unit; expected B/s", "--link-bandwidth", "200 Gbps"),
@@ -332,7 +332,7 @@ CASES: dict[str, Case] = {
     "argument-word": explain("'fast' is no number", "machine_balance", "peak=fast", "bandwidth=2"),
     "argument-unit": explain("has the wrong unit; expected FLOP/s", "machine_balance", "peak=1 TB/s", "bandwidth=2"),
     "argument-negative": explain("peak is '-1'; expected zero or more", "machine_balance", "peak=-1", "bandwidth=1"),
-    "argument-infinite": explain("less than infinity", "machine_balance", "peak=1e999 FLOP/s", "bandwidth=1"),
+    "argument-infinite": explain("is beyond any machine", "machine_balance", "peak=1e999 FLOP/s", "bandwidth=1"),
     "divisor-zero": explain("machine_balance has no finite value", "machine_balance", "peak=1", "bandwidth=0"),
     "figure-without-model": explain("explain params needs one model; expected such as", "params"),
     "figure-of-two-models": explain("explain params needs one model", "params", "gpt2", "gpt2"),
@@ -536,7 +536,7 @@ COMMANDS = ("params", "flops", "fit", "infer", "compare", "sweep", "explain", "m
 WORDS = st.one_of(st.sampled_from(FLAGS), st.sampled_from(VALUES), st.sampled_from(NAMES), st.text(max_size=8))
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(st.sampled_from(COMMANDS), st.lists(WORDS, max_size=7))
 def test_any_words(command: str, words: list[str]) -> None:
     """No list of words ends in a traceback; an error is one line, and nothing else comes with it."""
@@ -569,7 +569,7 @@ ANYTHING = st.recursive(
 TYPES = st.sampled_from(("llama", "gpt2", "textbook"))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(TYPES, st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=4), st.booleans())
 def test_any_configuration(kind: str, changed: dict[str, object], whole: bool) -> None:
     """A configuration is a model of finite size, or an error of one line."""

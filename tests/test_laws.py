@@ -9,11 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from floorline import load_model
+from floorline.capacity import Fit, fit
 from floorline.catalogue.load import names
 from floorline.counts import count, saved_bytes
-from floorline.estimates import Estimate, Time, estimate
-from floorline.capacity import Fit, fit
+from floorline.estimates import Estimate, estimate
 from floorline.memory import kv_bytes
+from floorline.phases import Time
 from floorline.specs.accelerator import Accelerator, Cluster, Link
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism

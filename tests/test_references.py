@@ -8,9 +8,9 @@ R5  a sizing notebook of GPT-2
 import pytest
 
 from floorline import load_model
+from floorline.capacity import Fit, fit
 from floorline.counts import count
 from floorline.estimates import estimate
-from floorline.capacity import Fit, fit
 from floorline.formulas.collectives import ring_all_reduce_bytes
 from floorline.formulas.inference import (
     forward_flops_per_token,

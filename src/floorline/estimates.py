@@ -9,7 +9,7 @@ rules   points that break one are nan, with a reason
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,102 +19,20 @@ from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.launches import Launch, launches
 from floorline.memory import STEP_TOKENS, Memory, inference_memory
-from floorline.num import Array, Num, all_true, ceil, maximum, number, where
+from floorline.num import Num, all_true, ceil, number, where
+from floorline.phases import Phase, Time
 from floorline.result import Result
-from floorline.rules import RULES, broken, reason
+from floorline.rules import broken, reason
 from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload
-from floorline.step import Floor, Step
+from floorline.step import Step
 from floorline.transformer import Transformer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-BOUNDS = ("compute", "memory", "link")
-
-
-@dataclass(frozen=True)
-class Time(Result):
-    """A time with its lower bound and, where a calibration exists, what to expect.
-
-    floor     what physics allows: nothing real is faster [s]
-    serial    the textbook sum of each launch's larger time [s]
-    expected  median for a named engine [s]; None: no calibration is shipped for this yet
-    low, high the 90 % interval around it [s]
-    """
-
-    floor: Num
-    serial: Num
-    expected: Num | None = None
-    low: Num | None = None
-    high: Num | None = None
-
-    def __add__(self, other: Time) -> Time:
-        return Time(self.floor + other.floor, self.serial + other.serial)
-
-    def times(self, factor: Num) -> Time:
-        """The time of doing it ``factor`` times; never doing it takes none."""
-        return Time(where(factor > 0.0, self.floor * factor, 0.0), where(factor > 0.0, self.serial * factor, 0.0))
-
-
-@dataclass(frozen=True, eq=False)
-class Contexts:
-    """The contexts of a generation on a leading axis.
-
-    offsets  tokens after the first context [-]
-    present  1 where a point has this context, 0 where its generation is over
-    count    contexts of each point [-]
-    """
-
-    offsets: Array
-    present: Array
-    count: Num
-
-    @staticmethod
-    def of(count: Num, behind: int) -> Contexts:
-        """As many contexts as the longest generation has, on an axis before ``behind`` others."""
-        longest_run = int(np.max(count))
-        offsets = np.arange(longest_run, dtype=np.float64).reshape((longest_run,) + (1,) * behind)
-        return Contexts(offsets, np.asarray(offsets < count, dtype=np.float64), count)
-
-    def mean(self, values: Num) -> Num:
-        """The mean over each point's contexts, added one after the other so that padding changes no bit; nan for none."""
-        summed: Num = np.cumsum(np.asarray(values) * self.present, axis=0)[-1][()]
-        return where(number(self.count) > 0.0, summed / maximum(self.count, 1.0), np.nan)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of a workload.
-
-    name   "prefill" or "decode" (the mean step)
-    time   of one step
-    step   what runs; for a decode phase the first step
-    parts  the three times of which the largest is the floor, for each context of a generation
-    steps  how many contexts each point has and which; None: a single step
-    """
-
-    name: str
-    time: Time
-    step: Step
-    parts: Floor
-    steps: Contexts | None = None
-
-    @cached_property
-    def floor(self) -> Floor:
-        """The three times of the mean step."""
-        if self.steps is None:
-            return self.parts
-        return Floor(*(self.steps.mean(x) for x in (self.parts.compute, self.parts.memory, self.parts.link)))
-
-    @property
-    def bound(self) -> object:
-        """What the floor is bound by: a word, or an array of words."""
-        parts = np.stack(np.broadcast_arrays(self.floor.compute, self.floor.memory, self.floor.link))
-        return np.take(np.asarray(BOUNDS), np.argmax(parts, axis=0))
 
 
 @dataclass(frozen=True)
@@ -122,9 +40,6 @@ class Estimate(Result):
     """What a workload costs on a cluster.
 
     phases    prefill and decode, as far as the workload has them
-    ttft      time to first token: the prefill
-    tpot      mean time of each later token
-    latency   until the last token
     most_tokens  tokens of the largest prefill step
     feasible  whether the plan breaks no rule
     rule      index into ``rules.RULES`` of the first rule that it breaks, −1 for none
@@ -138,14 +53,45 @@ class Estimate(Result):
     precision: Precision
     assumptions: Assumptions
     phases: tuple[Phase, ...]
-    ttft: Time | None
-    tpot: Time | None
-    latency: Time
     output_tokens: Num
     most_tokens: Num
     feasible: NDArray[np.bool_]
     rule: NDArray[np.int_]
     reason: str = ""
+
+    @property
+    def prefill(self) -> Phase | None:
+        """The phase that makes the first token."""
+        return self.phases[0] if self.phases[0].name == "prefill" else None
+
+    @property
+    def decode(self) -> Phase | None:
+        """The phase that makes the others."""
+        return self.phases[-1] if self.phases[-1].name == "decode" else None
+
+    @property
+    def ttft(self) -> Time | None:
+        """Time to first token."""
+        return self.prefill.time if self.prefill else None
+
+    @property
+    def tpot(self) -> Time | None:
+        """Mean time of each later token."""
+        return self.decode.time if self.decode else None
+
+    @property
+    def latency(self) -> Time:
+        """Time until the last token."""
+        return Time(self.whole("floor_s"), self.whole("serial_s"))
+
+    def whole(self, kind: str) -> Num:
+        """The floor ("floor_s") or the serial sum ("serial_s") of all phases, each as often as it runs [s]."""
+        result: Num = 0.0
+        for phase in self.phases:
+            once: Num = getattr(phase, kind)
+            times: Num = 1.0 if phase.count is None else phase.count
+            result = result + where(number(times) > 0.0, once * times, 0.0)
+        return result
 
     @cached_property
     def memory(self) -> Memory:
@@ -155,16 +101,16 @@ class Estimate(Result):
     @property
     def output_tokens_per_s(self) -> Num:
         """Tokens a second of the whole batch if it ran at its floor: no engine makes more."""
-        return self.output_tokens / self.latency.floor
+        return self.output_tokens / self.whole("floor_s")
 
     @property
     def bound(self) -> object:
         """What the floor of the last phase is bound by; where a point generates one token only, that is its prefill."""
         last = self.phases[-1]
-        if last.steps is None:
+        if last.count is None:
             return last.bound
         first, then = np.asarray(self.phases[0].bound), np.asarray(last.bound)
-        return np.where(np.asarray(last.steps.count) > 0.0, then, first)
+        return np.where(np.asarray(last.count) > 0.0, then, first)
 
     def launches(self, phase: Phase) -> tuple[Launch, ...]:
         """The operator table of a phase; for decode, of its first step."""
@@ -172,7 +118,7 @@ class Estimate(Result):
 
     def answer(self) -> Mapping[str, Any]:
         """Times, throughput, memory and what bounds each phase."""
-        rate = {"ceiling": self.output_tokens_per_s, "serial": self.output_tokens / self.latency.serial}
+        rate = {"ceiling": self.output_tokens_per_s, "serial": self.output_tokens / self.whole("serial_s")}
         return {
             "ttft_s": self.ttft,
             "tpot_s": self.tpot,
@@ -220,12 +166,9 @@ def estimate(
     assumed = assumptions or Assumptions()
     feasible, index, values = check(made, workload, cluster, plan)
     phases = tuple(
-        price(p, cluster, assumed, feasible) for p in steps(made, workload, plan, formats, assumed.attention)
+        Phase(name, step, cluster, assumed, feasible, many)
+        for name, step, many in steps(made, workload, plan, formats, assumed.attention)
     )
-    ttft = phases[0].time if phases[0].name == "prefill" else None
-    tpot = phases[-1].time if phases[-1].name == "decode" else None
-    later = workload.output_len - 1.0 if isinstance(workload, Generate) else 1.0
-    latency = ttft + tpot.times(later) if ttft and tpot else phases[-1].time
     sequences = workload.global_batch if isinstance(workload, Train) else workload.batch
     made_tokens = sequences * (workload.output_len if isinstance(workload, Generate) else 1.0)
     alone = np.ndim(feasible) == 0 and not feasible
@@ -238,9 +181,6 @@ def estimate(
         formats,
         assumed,
         phases,
-        ttft,
-        tpot,
-        latency,
         made_tokens,
         max_num_batched_tokens,
         feasible,
@@ -284,23 +224,14 @@ def check(
     return feasible, index, values
 
 
-@dataclass(frozen=True)
-class Run:
-    """A phase before it is priced: a step, and how many contexts it is averaged over (None: a single step)."""
-
-    name: str
-    step: Step
-    contexts: Num | None = None
-
-
 def steps(
     model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str
-) -> tuple[Run, ...]:
-    """The steps of a workload."""
+) -> tuple[tuple[str, Step, Num | None], ...]:
+    """The phases of a workload: name, step, and how many of them at growing contexts (None: one)."""
     if isinstance(workload, Decode):
         held = spread(workload.batch, plan.dp)
         step = Step(model, held, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
-        return (Run("decode", step),)
+        return (("decode", step, None),)
     if isinstance(workload, Prefill):
         every = workload.logits == "all"
         logits = workload.prompt_len if every else 1.0
@@ -308,13 +239,13 @@ def steps(
         step = Step(
             model, held, workload.prompt_len, workload.cached_len, logits, plan, precision, attention, every_logit=every
         )
-        return (Run("prefill", step),)
+        return (("prefill", step, None),)
     if isinstance(workload, Generate):
         prompt = Prefill(batch=workload.batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len)
         start = workload.cached_len + workload.prompt_len
         step = Step(model, spread(workload.batch, plan.dp), 1.0, start, 1.0, plan, precision, attention, decoding=True)
         prefill = steps(model, prompt, plan, precision, attention)
-        return (*prefill, Run("decode", step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
+        return (*prefill, ("decode", step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
     raise BadInput(
         "a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate"
     )
@@ -332,50 +263,3 @@ def spread(batch: Num, replicas: Num) -> Num:
 def several(output_len: Num) -> bool:
     """Whether any point generates more than the token that its prefill gives."""
     return not all_true(number(output_len) <= 1.0)
-
-
-def price(run: Run, cluster: Cluster, assumptions: Assumptions, feasible: object) -> Phase:
-    """The times of a phase; infeasible points are nan."""
-    step = run.step
-    if run.contexts is None:
-        floor = step.floor(cluster)
-        serial = step.serial(cluster, assumptions)
-        return Phase(run.name, Time(masked(floor.seconds, feasible), masked(serial, feasible)), step, floor)
-    many = Contexts.of(run.contexts, axes(step, cluster, assumptions, run.contexts))
-    each = replace(step, earlier=step.earlier + many.offsets)
-    floor = each.floor(cluster)
-    seconds, serial = many.mean(floor.seconds), many.mean(each.serial(cluster, assumptions))
-    return Phase(run.name, Time(masked(seconds, feasible), masked(serial, feasible)), step, floor, many)
-
-
-def axes(step: Step, cluster: Cluster, assumed: Assumptions, count: Num) -> int:
-    """How many axes the answer has: those of its inputs, broadcast."""
-    device, plan = cluster.accelerator, step.parallelism
-    inputs = (
-        step.batch,
-        step.earlier,
-        count,
-        plan.tp,
-        plan.dp,
-        plan.cp,
-        device.memory_bandwidth,
-        device.last_level_cache,
-        assumed.compute_efficiency,
-        assumed.memory_efficiency,
-        assumed.launch_time,
-    )
-    sizes = (
-        *step.model.sizes.values(),
-        *(s.repeat for s in step.model.stacks),
-        *device.peaks.values(),
-        cluster.link.bandwidth,
-    )
-    return max(np.ndim(x) for x in (*inputs, *sizes))
-
-
-def masked(value: Num, feasible: object) -> Num:
-    """nan where a rule is broken."""
-    return where(feasible, value, np.nan)
-
-
-__all__ = ["RULES", "Estimate", "Phase", "Time", "estimate"]

@@ -10,9 +10,10 @@ import numpy as np
 from floorline.capacity import Fit
 from floorline.counts import Count
 from floorline.errors import BadInput, near
-from floorline.estimates import Estimate, Phase
+from floorline.estimates import Estimate
 from floorline.letters import MEANING, Numbers, Product
 from floorline.num import Num
+from floorline.phases import Phase
 from floorline.published import formula, formula_names
 from floorline.result import Result
 from floorline.step import Step
@@ -192,7 +193,7 @@ def explain_time(e: Estimate, which: str) -> Explanation:
         return Explanation(
             "latency floor",
             "TTFT + (output − 1) · TPOT" if len(phases) > 1 else "one phase",
-            " + ".join(plain(p.value) for p in phases),
+            " + ".join((f"{plain(p.count)} · " if p.count is not None else "") + plain(p.floor_s) for p in e.phases),
             e.latency.floor,
             "s",
             parts=phases,

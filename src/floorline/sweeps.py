@@ -14,7 +14,7 @@ from floorline.catalogue.load import load_model
 from floorline.errors import BadInput, near
 from floorline.estimates import Estimate, estimate
 from floorline.huggingface.read import read
-from floorline.num import Array, Num
+from floorline.num import Array, Num, floor, maximum
 from floorline.rules import RULES
 from floorline.specs.accelerator import Accelerator, Cluster, Link
 from floorline.specs.assumptions import Assumptions
@@ -54,8 +54,8 @@ class Sweep:
         return Sweep({n: c[keep] for n, c in self.columns.items()}, self.varied)
 
     def usable(self) -> Any:
-        """Mask of points that break no rule and fit."""
-        return self.columns["feasible"] & self.columns["fits"]
+        """Mask of points that break no rule and, where that was computed, fit."""
+        return self.columns["feasible"] & self.columns.get("fits", True)
 
     def best(self, by: str) -> Sweep:
         """The one point that fits and is best: least for times and memory, most for rates (``…_per_s``)."""
@@ -114,6 +114,8 @@ def sweep(
     precision: Precision | None = None,
     assumptions: Assumptions | None = None,
     gpu_memory_utilization: Num = UTILISATION,
+    only: Sequence[str] | None = None,
+    fill: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:
     """Every combination of some numeric inputs.
@@ -121,6 +123,8 @@ def sweep(
     vary      name → values: a field of the workload ("batch"), of the parallelism ("tp"), of the assumptions, of the
               accelerator ("memory_bandwidth", "peak", "memory", "link_bandwidth"), "devices", or a numeric key of the
               model's configuration ("hidden_size")
+    only      columns to compute, such as ("tpot_floor_s",); default: all. Whether a point is feasible is always there
+    fill      whether data parallelism takes the devices that the other degrees leave
     progress  called with points done and points in all
     raises    BadInput for unknown names and values out of range; a combination that breaks a rule is nan with a reason
 
@@ -146,6 +150,7 @@ def sweep(
         assumptions or Assumptions(),
     )
     owners = {name: given.owner(name) for name in axes}
+    wanted = tuple(ANSWERS) if only is None else (*dict.fromkeys((*map(known_column, only), "feasible", "reason")),)
     given.changed({name: (owners[name], column) for name, column in axes.items()}, validate=True)
     size = chunk_size(workload, axes)
     parts: list[dict[str, Any]] = []
@@ -153,7 +158,7 @@ def sweep(
         index = np.unravel_index(np.arange(start, min(start + size, points)), shape) if shape else ()
         chosen = {name: axes[name][i] for name, i in zip(axes, index, strict=True)}
         point = given.changed({name: (owners[name], column) for name, column in chosen.items()})
-        parts.append({**chosen, **columns(point.estimate(), min(size, points - start), gpu_memory_utilization)})
+        parts.append({**chosen, **columns(point.estimate(), min(size, points - start), gpu_memory_utilization, wanted)})
         if progress:
             progress(min(start + size, points), points)
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
@@ -181,6 +186,7 @@ class Point:
     parallelism: Parallelism
     precision: Precision
     assumptions: Assumptions
+    fill: bool = False
 
     def owner(self, name: str) -> str:
         """Which input a name belongs to.
@@ -221,6 +227,10 @@ class Point:
             result = replace(result, cluster=cluster)
         if "cluster" in by:
             result = replace(result, cluster=replace(result.cluster, devices=by["cluster"]["devices"]))
+        if self.fill:
+            plan = result.parallelism
+            left = maximum(floor(result.cluster.devices / (plan.tp * plan.cp)), 1.0)
+            result = replace(result, parallelism=replace(plan, dp=left))
         return result
 
     def estimate(self) -> Estimate:
@@ -251,31 +261,40 @@ def hardware(device: Accelerator, new: Mapping[str, Array], form: str) -> Accele
     return replace(device, **plain)
 
 
-def columns(e: Estimate, count: int, utilisation: Num) -> dict[str, Any]:
-    """The answers of an estimate as columns."""
+NAMES = np.asarray([*(r.name for r in RULES), ""])
+"""Short names of the rules; the last, which index −1 picks, for none."""
 
-    def full(value: object) -> Any:
-        return np.broadcast_to(np.asarray(value), (count,))
+ANSWERS: dict[str, Callable[[Estimate, Num], object]] = {
+    "ttft_floor_s": lambda e, u: e.prefill and e.prefill.floor_s,
+    "ttft_serial_s": lambda e, u: e.prefill and e.prefill.serial_s,
+    "tpot_floor_s": lambda e, u: e.decode and e.decode.floor_s,
+    "tpot_serial_s": lambda e, u: e.decode and e.decode.serial_s,
+    "latency_floor_s": lambda e, u: e.whole("floor_s"),
+    "latency_serial_s": lambda e, u: e.whole("serial_s"),
+    "output_tokens_per_s": lambda e, u: e.output_tokens_per_s,
+    "weight_bytes": lambda e, u: e.memory.weights,
+    "kv_cache_bytes": lambda e, u: e.memory.kv_cache,
+    "activation_bytes": lambda e, u: e.memory.activations,
+    "memory_bytes": lambda e, u: e.memory.total,
+    "fits": lambda e, u: e.feasible & np.asarray(e.memory.total <= e.cluster.accelerator.usable * u),
+    "bound": lambda e, u: e.bound,
+    "feasible": lambda e, u: e.feasible,
+    "reason": lambda e, u: NAMES[e.rule],
+}
+"""Column → the answer of an estimate, given the share of the memory that may be used; None where a workload has none."""
 
-    found: dict[str, Any] = {}
-    for name, time in (("ttft", e.ttft), ("tpot", e.tpot), ("latency", e.latency)):
-        if time is not None:
-            found[f"{name}_floor_s"] = full(time.floor)
-            found[f"{name}_serial_s"] = full(time.serial)
-    memory = e.memory
-    names = np.asarray([*(r.name for r in RULES), ""])
-    return {
-        **found,
-        "output_tokens_per_s": full(e.output_tokens_per_s),
-        "weight_bytes": full(memory.weights),
-        "kv_cache_bytes": full(memory.kv_cache),
-        "activation_bytes": full(memory.activations),
-        "memory_bytes": full(memory.total),
-        "fits": full(e.feasible & np.asarray(memory.total <= e.cluster.accelerator.usable * utilisation)),
-        "bound": full(e.bound),
-        "feasible": full(e.feasible),
-        "reason": names[full(e.rule)],
-    }
+
+def known_column(name: str) -> str:
+    """The name, if it is one of a column."""
+    if name not in ANSWERS:
+        raise BadInput(f"{name[:40]!r} is no column; {near(name, ANSWERS)}; there are: {', '.join(ANSWERS)}")
+    return name
+
+
+def columns(e: Estimate, count: int, utilisation: Num, only: Sequence[str]) -> dict[str, Any]:
+    """Some answers of an estimate as columns."""
+    found = {name: ANSWERS[name](e, utilisation) for name in only}
+    return {name: np.broadcast_to(np.asarray(v), (count,)) for name, v in found.items() if v is not None}
 
 
 def to_stderr(done: int, points: int) -> None:

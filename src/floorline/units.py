@@ -25,7 +25,8 @@ UNITS: dict[str, tuple[str, float]] = {
     **{f"{p}W": ("W", f) for p, f in DECIMAL.items()},
     "": ("", 1.0),
 }
-QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zµ/]*)\s*")
+LARGEST = 1e30
+QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?)\s*([A-Za-zµ/]*)\s*")
 
 
 def parse(text: str, dimension: str, what: str = "value") -> float:
@@ -48,7 +49,12 @@ def parse(text: str, dimension: str, what: str = "value") -> float:
     if unit not in UNITS or UNITS[unit][0] != dimension:
         kind = dimension or "a plain number"
         raise BadInput(f"{what}: {text[:60]!r} has the wrong unit; expected {kind}, for example {example(dimension)!r}")
-    return float(Decimal(value) * Decimal(UNITS[unit][1]))  # 66.9 TFLOP/s is 66.9e12 exactly, not a bit beside it
+    result = float(
+        Decimal(value) * Decimal(repr(UNITS[unit][1]))
+    )  # 66.9 TFLOP/s is 66.9e12 exactly, not a bit beside it
+    if abs(result) > LARGEST:
+        raise BadInput(f"{what}: {text[:60]!r} is beyond any machine; expected for example {example(dimension)!r}")
+    return result
 
 
 def example(dimension: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -96,7 +96,7 @@ HARDWARE = (
 )
 FORMAT = (
     Flag("dtype", ("--dtype",), f"format of everything: {', '.join(FORMATS)}", "the model's own"),
-    *(f for f in of_spec(Precision) if f.name != "gradients"),
+    *(replace(f, default="that of --dtype") for f in of_spec(Precision) if f.name != "gradients"),
 )
 PLAN = of_spec(Parallelism, skip=("zero_stage", "recompute", "extra"))
 SET = Flag(

@@ -27,6 +27,7 @@ from floorline.estimates import Estimate, estimate
 from floorline.report import envelope, hardware_dict
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.workload import Generate
+from floorline.transformer import Transformer
 from floorline.units import data, flops, gib, integer, seconds
 
 ASSUMED = of_spec(Assumptions)
@@ -42,6 +43,16 @@ FLAGS = (
 )
 
 
+def prompt(model: Transformer, given: Given) -> str | None:
+    """The prompt: as given, else the usual one, or what learned positions leave beside the output."""
+    if given.get("prompt_len") is not None:
+        return str(given["prompt_len"])
+    if not model.learned_positions or model.max_positions is None:
+        return None
+    rest = scalar(model.max_positions) - (build(Generate, given).output_len + build(Generate, given).cached_len)
+    return repr(max(1.0, min(1024.0, float(rest))))
+
+
 def answer(model: str, given: Given) -> Estimate:
     """The estimate that some flags ask for.
 
@@ -52,7 +63,7 @@ def answer(model: str, given: Given) -> Estimate:
     machine = cluster(given, plan, formats.activations)
     result = estimate(
         made,
-        build(Generate, given),
+        build(Generate, {**given, "prompt_len": prompt(made, given)}),
         machine,
         parallelism=plan,
         precision=formats,

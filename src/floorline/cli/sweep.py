@@ -8,7 +8,6 @@ import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import fields
-from typing import Any
 
 from floorline.capacity import UTILISATION
 from floorline.cli.flags import (
@@ -26,7 +25,6 @@ from floorline.cli.flags import (
     load,
     numbers,
     of_spec,
-    parallelism,
     precision,
     ranges,
     share,
@@ -38,6 +36,7 @@ from floorline.errors import BadInput
 from floorline.report import envelope
 from floorline.result import exact
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.parallelism import Parallelism
 from floorline.specs.workload import Decode, Generate
 from floorline.sweeps import Sweep, sweep, to_stderr
 
@@ -101,7 +100,7 @@ def sweep_command(model: str, given: Given) -> None:
         raise BadInput(f"--vary has {name!r}, which {flag_name(name)} varies too; leave out one of the two")
     plain = {k: (None if k in vary else v) for k, v in given.items()}
     start = {k: repr(v[0]) for k, v in vary.items() if k in ("context_len", "prompt_len", "seq_len")}
-    plan = parallelism(plain) if "devices" not in vary else build_plan(plain)
+    plan: Parallelism = build(Parallelism, plain)
     formats = precision(plain, made)
     machine = cluster(plain, plan, formats.activations)
     if "devices" not in vary and given["devices"] is None:
@@ -115,16 +114,12 @@ def sweep_command(model: str, given: Given) -> None:
         precision=formats,
         assumptions=build(Assumptions, plain),
         gpu_memory_utilization=share(plain, "gpu_memory_utilization", UTILISATION),
+        fill=("devices" in vary or given["devices"] is not None) and given["dp"] is None,
         progress=to_stderr,
     )
     found = found if given["pareto"] is None else found.pareto(*given["pareto"].split(","))
     found = found if given["best"] is None else found.best(given["best"])
     write(found, model, given, style)
-
-
-def build_plan(plain: Given) -> Any:
-    """The plan where the number of devices varies."""
-    return parallelism({**plain, "devices": None})
 
 
 def further(text: str | None) -> dict[str, list[float]]:

@@ -11,7 +11,7 @@ from floorline.errors import BadInput, near
 from floorline.num import Array, Num, all_true, number
 
 LARGEST = {"layers": 1e6, "size": 1e9}
-SIZE_WORDS = ("size", "dim", "num_", "n_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
+SIZE_WORDS = ("size", "dim", "num_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
 HARMLESS = {
     "num_labels",
     "n_ctx",
@@ -115,6 +115,12 @@ class Config:
         guess = near(key, [k for k in self.values if k not in self.read])
         return f"; {guess}" if guess.startswith("did you mean") else ""
 
+    def near_miss(self, key: str) -> bool:
+        """Whether a key is nearly one that was read: a typing error."""
+        from difflib import get_close_matches
+
+        return bool(get_close_matches(key, self.read, n=1, cutoff=0.85))
+
     def finish(self) -> None:
         """Refuse keys that look like sizes and were not understood: a silent one would be a silent wrong number.
 
@@ -128,12 +134,25 @@ class Config:
                 or key.endswith(("_token_id", "_dropout", "_eps", "_theta"))
             ):
                 continue
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and any(w in key for w in SIZE_WORDS):
-                known = sorted(k for k in self.read if any(w in k for w in SIZE_WORDS))
+            if (
+                (looks_like_size(key) or self.near_miss(key))
+                and isinstance(value, (int, float, str, list))
+                and not isinstance(value, bool)
+            ):
+                known = sorted(k for k in self.read if looks_like_size(k))
                 raise BadInput(
                     f"{self.name}: the key {key!r} ({value!r}) looks like a size that a {self.values.get('model_type')!r} "
                     f"model does not have; expected one of {', '.join(known)}; remove it or set it to null"
                 )
+
+
+def looks_like_size(key: str) -> bool:
+    """Whether a key's name is that of a size.
+
+    >>> looks_like_size("num_experts"), looks_like_size("attention_bias")
+    (True, False)
+    """
+    return key.startswith("n_") or any(word in key for word in SIZE_WORDS)
 
 
 def divide(config: Config, whole: Num, parts: Num, whole_name: str, parts_name: str) -> Num:

@@ -13,7 +13,14 @@ from floorline.huggingface.config import Config
 from floorline.transformer import Transformer
 
 Reader = Callable[[Config], Transformer]
-FORMATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8"}
+FORMATS = {
+    "float32": "fp32",
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    "float8_e4m3fn": "fp8",
+    "float8_e5m2": "fp8",
+    "auto": "bf16",
+}
 REGISTERED: dict[str, Reader] = {}
 
 
@@ -71,4 +78,6 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "") ->
     model = found(config)
     config.finish()
     stored = str(values.get("torch_dtype") or values.get("dtype") or "bfloat16").removeprefix("torch.")
-    return replace(model, source=source, format=FORMATS.get(stored, "bf16"), config=dict(values))
+    if stored not in FORMATS:
+        raise BadInput(f"{name}: torch_dtype is {stored[:40]!r}; expected one of {', '.join(FORMATS)}")
+    return replace(model, source=source, format=FORMATS[stored], config=dict(values))

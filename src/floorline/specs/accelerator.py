@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from floorline.errors import BadInput
 from floorline.num import Num, all_true, number
 
@@ -90,7 +92,8 @@ class Cluster:
     def __post_init__(self) -> None:
         count = number(self.devices)
         if not all_true((count >= 1) & (count <= 1e7)):
-            raise BadInput(f"devices is {self.devices}; expected a whole number from 1 to 1e+07")
+            worst = float(np.min(np.asarray(count)))
+            raise BadInput(f"devices is {worst:g}; expected a whole number from 1 to 1e+07")
         object.__setattr__(self, "devices", count)
 
     @property

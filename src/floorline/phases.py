@@ -1,0 +1,162 @@
+"""A phase of a workload: a step, or many at growing contexts, with its times. Each is computed when it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from floorline.num import Array, Num, maximum, number, where
+from floorline.result import Result
+from floorline.specs.accelerator import Cluster
+from floorline.specs.assumptions import Assumptions
+from floorline.step import Floor, Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BOUNDS = ("compute", "memory", "link")
+
+
+@dataclass(frozen=True)
+class Time(Result):
+    """A time with its lower bound and, where a calibration exists, what to expect.
+
+    floor     what physics allows: nothing real is faster [s]
+    serial    the textbook sum of each launch's larger time [s]
+    expected  median for a named engine [s]; None: no calibration is shipped for this yet
+    low, high the 90 % interval around it [s]
+    """
+
+    floor: Num
+    serial: Num
+    expected: Num | None = None
+    low: Num | None = None
+    high: Num | None = None
+
+    def __add__(self, other: Time) -> Time:
+        return Time(self.floor + other.floor, self.serial + other.serial)
+
+    def times(self, factor: Num) -> Time:
+        """The time of doing it ``factor`` times; never doing it takes none."""
+        return Time(where(factor > 0.0, self.floor * factor, 0.0), where(factor > 0.0, self.serial * factor, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """The contexts of a generation on a leading axis.
+
+    offsets  tokens after the first context [-]
+    present  1 where a point has this context, 0 where its generation is over
+    count    contexts of each point [-]
+    """
+
+    offsets: Array
+    present: Array
+    count: Num
+
+    @staticmethod
+    def of(count: Num, behind: int) -> Contexts:
+        """As many contexts as the longest generation has, on an axis before ``behind`` others."""
+        longest_run = int(np.max(count))
+        offsets = np.arange(longest_run, dtype=np.float64).reshape((longest_run,) + (1,) * behind)
+        return Contexts(offsets, np.asarray(offsets < count, dtype=np.float64), count)
+
+    def mean(self, values: Num) -> Num:
+        """The mean over each point's contexts, added one after the other so that padding changes no bit; nan for none."""
+        summed: Num = np.cumsum(np.asarray(values) * self.present, axis=0)[-1][()]
+        return where(number(self.count) > 0.0, summed / maximum(self.count, 1.0), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """A part of a workload.
+
+    name      "prefill" or "decode" (its times are those of the mean step)
+    step      what runs; for a decode phase the first step
+    count     how many steps at growing contexts each point has; None: a single step
+    feasible  points that break no rule; the others' times are nan
+    """
+
+    name: str
+    step: Step
+    cluster: Cluster
+    assumptions: Assumptions
+    feasible: NDArray[np.bool_]
+    count: Num | None = None
+
+    @cached_property
+    def contexts(self) -> Contexts | None:
+        """The contexts that the phase is averaged over."""
+        if self.count is None:
+            return None
+        return Contexts.of(self.count, axes(self.step, self.cluster, self.assumptions, self.count))
+
+    @cached_property
+    def every(self) -> Step:
+        """All of its steps at once, on a leading axis."""
+        if self.contexts is None:
+            return self.step
+        return replace(self.step, earlier=self.step.earlier + self.contexts.offsets)
+
+    @cached_property
+    def parts(self) -> Floor:
+        """The three times of which the largest is the floor, of every step."""
+        return self.every.floor(self.cluster)
+
+    @cached_property
+    def floor(self) -> Floor:
+        """The same of the mean step."""
+        return Floor(self.mean(self.parts.compute), self.mean(self.parts.memory), self.mean(self.parts.link))
+
+    @cached_property
+    def floor_s(self) -> Num:
+        """The floor of the mean step [s]."""
+        return where(self.feasible, self.mean(self.parts.seconds), np.nan)
+
+    @cached_property
+    def serial_s(self) -> Num:
+        """The textbook sum of the mean step [s]."""
+        return where(self.feasible, self.mean(self.every.serial(self.cluster, self.assumptions)), np.nan)
+
+    @property
+    def time(self) -> Time:
+        """Both."""
+        return Time(self.floor_s, self.serial_s)
+
+    def mean(self, values: Num) -> Num:
+        """The mean over its steps."""
+        return values if self.contexts is None else self.contexts.mean(values)
+
+    @property
+    def bound(self) -> object:
+        """What the floor is bound by: a word, or an array of words."""
+        parts = np.stack(np.broadcast_arrays(self.floor.compute, self.floor.memory, self.floor.link))
+        return np.take(np.asarray(BOUNDS), np.argmax(parts, axis=0))
+
+
+def axes(step: Step, cluster: Cluster, assumed: Assumptions, count: Num) -> int:
+    """How many axes the answer has: those of its inputs, broadcast."""
+    device, plan = cluster.accelerator, step.parallelism
+    inputs = (
+        step.batch,
+        step.earlier,
+        count,
+        plan.tp,
+        plan.dp,
+        plan.cp,
+        device.memory_bandwidth,
+        device.last_level_cache,
+        assumed.compute_efficiency,
+        assumed.memory_efficiency,
+        assumed.launch_time,
+    )
+    sizes = (
+        *step.model.sizes.values(),
+        *(s.repeat for s in step.model.stacks),
+        *device.peaks.values(),
+        cluster.link.bandwidth,
+    )
+    return max(np.ndim(x) for x in (*inputs, *sizes))
