@@ -167,7 +167,7 @@ def test_launches_hold_all_arithmetic(model: Transformer, software: str, policy:
         rows = program.training(stack.block, used, Plan(), policy, frozenset())
         ops = (stack.block.ops, passes.backward(stack.block, used, policy))
         for launches, operators in zip(rows, ops, strict=False):
-            launched = sum(float(numbers.value(p)) for row in launches for p in row.flops)
+            launched = sum(float(numbers.value(p)) for row in launches for _, p in row.flops)
             assert launched == sum(float(numbers.value(p)) for op in operators for p in op.flops())
 
 

@@ -62,7 +62,7 @@ def test_rows_of_flash_with_full_recompute() -> None:
     ops = passes.backward(st.block, ALL["flash"], "full")
     assert len({o.name for o in ops}) == len(ops)
     rows = program.training(st.block, ALL["flash"], Plan(), "full", frozenset())[1]
-    assert sum(num.value(f) for r in rows for f in r.flops) == sum(num.value(f) for o in ops for f in o.flops())
+    assert sum(num.value(f) for r in rows for _, f in r.flops) == sum(num.value(f) for o in ops for f in o.flops())
 
 
 def test_ulysses_backward_is_four_exchanges() -> None:

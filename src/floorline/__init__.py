@@ -58,3 +58,7 @@ def __getattr__(name: str) -> object:
     found = getattr(import_module(f"floorline.{PUBLIC[name]}"), name)
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

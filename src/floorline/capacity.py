@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from floorline.catalogue.accelerators import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.estimates import check, spread
 from floorline.memory import (
     STEP_TOKENS,
+    UTILISATION,
     Memory,
     activation_bytes,
     inference_memory,
@@ -20,19 +22,17 @@ from floorline.memory import (
     most,
     prefill_step,
 )
-from floorline.num import Num, all_true, floor, maximum, minimum, where
+from floorline.num import Num, all_true, floor, maximum, minimum, number, where
 from floorline.result import Result
 from floorline.rules import first_reason
 from floorline.specs.accelerator import Cluster
+from floorline.specs.fields import check as check_fields
+from floorline.specs.fields import spec
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Generate
+from floorline.specs.workload import Decode, Generate
 from floorline.step import Step
 from floorline.transformer import Transformer
-
-UTILISATION = 0.9
-"""Share of a device's memory that the engine may use: vLLM's default of ``gpu_memory_utilization``
-(vllm/config/cache.py)."""
 
 LONGEST, MOST_SEQUENCES = 1e9, 1e7
 
@@ -45,8 +45,8 @@ class Fit(Result):
     budget           what the engine may use of it [B]
     margin           what is left, negative where it does not fit [B]
     fits             whether the margin is not negative
-    kv_bytes         keys and values of the whole batch at the asked length, over all devices' shards of one replica [B]
-    kv_per_token     of one token, over all devices' shards of one replica [B]
+    kv_bytes         keys and values of the whole batch at the asked length, over all devices, each once [B]
+    kv_per_token     of one token, over all devices, each once [B]
     max_batch        sequences of the asked length that fit, over all replicas [-]
     max_context      tokens that each sequence of the asked batch can have [-]
     max_concurrency  sequences of the asked length for which keys and values fit beside the largest prefill step [-]
@@ -67,6 +67,12 @@ class Fit(Result):
     max_context: Num
     max_concurrency: Num
     suggestions: tuple[str, ...] = ()
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the asked length is more than the positions that the model was made for."""
+        longest = self.model.max_positions
+        return longest is not None and not all_true(number(self.length) <= longest)
 
     @property
     def margin(self) -> Num:
@@ -97,6 +103,17 @@ class Fit(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an engine allows itself."""
+
+    gpu_memory_utilization: Num = spec("share of the memory that may be used", least=1e-6, most=1.0, whole=False)
+    max_num_batched_tokens: Num = spec("tokens of the largest prefill step", most=1e9)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """A question of memory: everything that decides it."""
 
@@ -121,7 +138,7 @@ class Case:
 
 def fit(
     model: object,
-    cluster: Cluster,
+    cluster: Cluster | str,
     *,
     batch: Num = 1.0,
     length: Num | None = None,
@@ -147,8 +164,12 @@ def fit(
     """
     made = load_model(model)  # type: ignore[arg-type]
     plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
-    tokens: Num = length if length is not None else made.max_positions or 2048.0
-    work = Generate(batch=batch, prompt_len=maximum(tokens - 1.0, 1.0), output_len=1)
+    cluster = load_cluster(cluster, plan.devices) if not isinstance(cluster, Cluster) else cluster
+    longest: Num = 2048.0 if made.max_positions is None else made.max_positions
+    asked = Decode(batch=batch, context_len=number(longest if length is None else length) - 1.0)
+    limits = Limits(gpu_memory_utilization=gpu_memory_utilization, max_num_batched_tokens=max_num_batched_tokens)
+    tokens = asked.context_len + 1.0
+    work = Generate(batch=asked.batch, prompt_len=maximum(tokens - 1.0, 1.0), output_len=1)
     feasible, index, values = check(made, work, cluster, plan)
     if not all_true(feasible):
         raise BadInput(first_reason(values, feasible, index, made.name))
@@ -158,17 +179,17 @@ def fit(
         parallelism=plan,
         precision=formats,
         fusion=fusion,
-        most_tokens=max_num_batched_tokens,
-        budget=cluster.accelerator.usable * gpu_memory_utilization,
+        most_tokens=limits.max_num_batched_tokens,
+        budget=cluster.accelerator.usable * limits.gpu_memory_utilization,
     )
     memory = case.memory(work.batch, tokens)
     alone = np.ndim(memory.total) == 0
     one = Step(made, plan.dp, 1.0, tokens - 1.0, 1.0, plan, formats, decoding=True)
     each = kv_bytes(one)
     many = Step(made, MOST_SEQUENCES, maximum(tokens - 1.0, 1.0), 0.0, 1.0, plan, formats)
-    largest_prefill = activation_bytes(prefill_step(many, max_num_batched_tokens), fusion)
+    largest_prefill = activation_bytes(prefill_step(many, limits.max_num_batched_tokens), fusion)
     space = case.budget - memory.weights - largest_prefill
-    positions: Num = made.max_positions or LONGEST
+    positions: Num = LONGEST if made.max_positions is None else made.max_positions
     whole = Step(made, work.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True)
     return Fit(
         model=made,
@@ -206,7 +227,7 @@ def suggestions(case: Case, batch: Num, length: Num) -> tuple[str, ...]:
     tp = case.parallelism.tp * 2.0
     while tp <= heads and heads % tp == 0.0:
         if replace(case, parallelism=replace(case.parallelism, tp=tp)).fits(batch, length):
-            found.append(f"--tp {float(tp):.0f}")
+            found.append(f"--tp {float(tp):.0f} --devices {float(tp * case.parallelism.dp * case.parallelism.cp):.0f}")
             break
         tp = tp * 2.0
     return tuple(found)

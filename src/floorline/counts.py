@@ -11,15 +11,14 @@ from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.implementations import implementation
 from floorline.letters import Numbers, Product
-from floorline.num import Num, total
-from floorline.op import Op
-from floorline.parallel.plan import Plan
+from floorline.num import Num, all_true, number, total
 from floorline.program import Row
 from floorline.result import Result
+from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Prefill, Train, Workload
+from floorline.specs.workload import Decode, Prefill, Train, Workload, longest
 from floorline.step import Step
-from floorline.tensor import TOKENS, Tensor
+from floorline.tensor import GRADIENT, TOKENS, Tensor
 from floorline.transformer import Stack, Transformer
 
 
@@ -42,6 +41,28 @@ class OperatorCount(Result):
 
 
 @dataclass(frozen=True)
+class Message(Result):
+    """One collective of a plan.
+
+    name    the tensor and what is done with it: "attn.all_reduce"
+    part    "forward", "backward" or "update" (after the optimizer step)
+    kind    all_reduce, reduce_scatter, all_gather or all_to_all
+    ranks   of its group [-]
+    bytes   of the buffer: reduced, gathered, scattered or exchanged [B]
+    sent    by each rank, in a ring [B]
+    repeat  times that it is sent [-]
+    """
+
+    name: str
+    part: str
+    kind: str
+    ranks: Num
+    bytes: Num
+    sent: Num
+    repeat: Num
+
+
+@dataclass(frozen=True)
 class Count(Result):
     """What a workload counts.
 
@@ -52,6 +73,7 @@ class Count(Result):
     attention  the convention: "full" counts the whole query × key square, "causal" what a mask leaves
     fusion     which operators are one launch; it decides bytes, and what the backward pass computes again
     operators  those with FLOP
+    messages   collectives that one rank takes part in, those of a single rank left out
     """
 
     flops: Num
@@ -61,11 +83,18 @@ class Count(Result):
     attention: str
     fusion: str
     operators: tuple[OperatorCount, ...]
+    messages: tuple[Message, ...] = ()
 
     def answer(self) -> Mapping[str, Any]:
         """The counts, all of them together as "total"."""
         head = {"forward": self.forward, "backward": self.backward, "total": self.flops, "bytes": self.bytes}
-        return {**head, "attention": self.attention, "fusion": self.fusion, "operators": self.operators}
+        return {
+            **head,
+            "attention": self.attention,
+            "fusion": self.fusion,
+            "operators": self.operators,
+            "messages": self.messages,
+        }
 
 
 def count(
@@ -76,8 +105,9 @@ def count(
     fusion: str = "unfused",
     recompute: str = "none",
     precision: Precision | None = None,
+    parallelism: Parallelism | None = None,
 ) -> Count:
-    """FLOP and traffic, exactly.
+    """FLOP, traffic and messages, exactly; with a plan, those of one rank.
 
     model      a Transformer, or what ``load_model`` takes
     workload   Prefill, Decode, or Train (forward and backward of the whole global batch, no optimizer); a Prefill
@@ -85,6 +115,7 @@ def count(
     attention  "full" or "causal"
     fusion     "unfused", "flash" or "compulsory"
     recompute  "none", "selective" or "full", in training
+    parallelism  the plan; gradients are accumulated over the micro-batches and sent once
     raises     BadInput for a workload without a single step (Generate: count its Prefill and Decode)
 
     Source of the convention: a multiply-add is two; biases, norms, softmax and activations count none, as PyTorch's
@@ -100,21 +131,27 @@ def count(
     if recompute not in ("none", "selective", "full"):
         raise BadInput(f"recompute is {recompute[:40]!r}; expected none, selective or full")
     formats = precision or Precision.of(made.format)
+    if made.learned_positions and not all_true(number(longest(workload)) <= number(made.max_positions)):
+        raise BadInput(
+            f"{made.name} has {made.max_positions} learned positions; shorten the sequence of {longest(workload)} tokens"
+        )
+    plan = parallelism or Parallelism()
     if isinstance(workload, Train):
         formats = formats.in_training()
-        step = Step(
-            made, workload.micro_batch, workload.seq_len, 0.0, workload.seq_len, precision=formats, attention=attention
-        )
-        times = workload.global_batch / workload.micro_batch
-        parts = list(training(step, fusion, recompute))
+        batch = workload.micro_batch * plan.dp
+        step = Step(made, batch, workload.seq_len, 0.0, workload.seq_len, plan, formats, attention, every_logit=True)
+        times, parts = workload.global_batch / batch, list(training(step, fusion, recompute))
     else:
-        step = inference_step(made, workload, formats, attention)
+        step = inference_step(made, workload, plan, formats, attention)
         times, parts = 1.0, list(inference(step, fusion))
     operators = tuple(o for part in parts for o in part_operators(part, times))
     forward = total(o.flops for o in operators if o.part == "forward")
     backward = total(o.flops for o in operators if o.part == "backward")
     moved = total(row_bytes(row, p.numbers, formats) * p.stack.repeat * times for p in parts for row in p.rows)
-    return Count(forward + backward, forward, backward, moved, attention, implementation(fusion).name, operators)
+    messages = tuple(m for part in parts for m in part_messages(part, times, formats))
+    return Count(
+        forward + backward, forward, backward, moved, attention, implementation(fusion).name, operators, messages
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,54 +161,75 @@ class Part:
     name: str
     stack: Stack
     numbers: Numbers
-    ops: tuple[Op, ...]
     rows: tuple[Row, ...]
 
 
-def inference_step(model: Transformer, workload: Workload, precision: Precision, attention: str) -> Step:
+def inference_step(
+    model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str
+) -> Step:
     """The step of a single pass."""
     if isinstance(workload, Prefill):
-        logits = workload.prompt_len if workload.logits == "all" else 1.0
+        every = workload.logits == "all"
+        logits = workload.prompt_len if every else 1.0
         return Step(
             model,
             workload.batch,
             workload.prompt_len,
             workload.cached_len,
             logits,
-            precision=precision,
-            attention=attention,
+            plan,
+            precision,
+            attention,
+            every_logit=every,
         )
     if isinstance(workload, Decode):
-        return Step(model, workload.batch, 1.0, workload.context_len, 1.0, precision=precision, attention=attention)
+        return Step(model, workload.batch, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
     raise BadInput(f"{type(workload).__name__} is many steps; count its Prefill and its Decode steps one by one")
 
 
 def inference(step: Step, fusion: str) -> Iterator[Part]:
     """The forward pass of inference."""
     for stack, numbers in step.numbers():
-        rows = program.inference(stack.block, implementation(fusion), Plan())
-        yield Part("forward", stack, numbers, passes.inference(stack.block), rows)
+        yield Part("forward", stack, numbers, program.inference(stack.block, implementation(fusion), step.cut(stack)))
 
 
 def training(step: Step, fusion: str, recompute: str) -> Iterator[Part]:
-    """Forward, then backward with what it computes again; layers recompute, the two ends do not."""
+    """Forward, backward with what it computes again, and after the optimizer step; layers recompute, the two ends do not.
+
+    A weight of the whole model is sent by the first block that has it.
+    """
     software = implementation(fusion)
+    sent: frozenset[str] = frozenset()
     for stack, numbers in step.numbers():
         policy = recompute if stack.is_layer else "none"
-        ahead, back, _ = program.training(stack.block, software, Plan(), policy, frozenset())
-        yield Part("forward", stack, numbers, stack.block.ops, ahead)
-        yield Part("backward", stack, numbers, passes.backward(stack.block, software, policy), back)
+        parts = program.training(stack.block, software, step.plan, policy, sent)
+        for name, rows in zip(("forward", "backward", "update"), parts, strict=True):
+            yield Part(name, stack, numbers, rows)
+        sent = sent | {t.name for t in stack.block.weights() if t.is_shared}
 
 
 def part_operators(part: Part, times: Num) -> Iterator[OperatorCount]:
     """The operators of a pass that have FLOP."""
-    for op in part.ops:
-        products = op.flops()
-        if products:
-            once = total(part.numbers.value(p) for p in products)
-            formula = " + ".join(p.formula() for p in products)
-            repeat = part.stack.repeat * times
-            yield OperatorCount(f"{part.stack.block.name}.{op.name}", part.name, formula, repeat, once * repeat)
+    repeat = part.stack.repeat * times
+    for row in part.rows:
+        for name, product in row.flops:
+            flops = part.numbers.value(product) * repeat
+            yield OperatorCount(f"{part.stack.block.name}.{name}", part.name, product.formula(), repeat, flops)
+
+
+def part_messages(part: Part, times: Num, precision: Precision) -> Iterator[Message]:
+    """The collectives of a pass that have more than one rank."""
+    for row in part.rows:
+        if row.message is None:
+            continue
+        tensor, ranks = row.message.inputs[0], part.numbers.ranks(row.message.axes)
+        if all_true(number(ranks) == 1.0):
+            continue
+        once = tensor.role == GRADIENT or part.name == "update"
+        buffer = part.numbers.value(row.message.message) * precision.bytes(tensor.role, tensor.format)
+        sent = program.price(row, part.numbers, precision).sent
+        repeat = part.stack.repeat * (1.0 if once else times)
+        yield Message(f"{part.stack.block.name}.{row.name}", part.name, row.message.kind, ranks, buffer, sent, repeat)
 
 
 def row_bytes(row: Row, numbers: Numbers, precision: Precision) -> Num:

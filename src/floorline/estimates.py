@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from floorline.catalogue.accelerators import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.launches import Launch, launches
-from floorline.memory import STEP_TOKENS, Memory, inference_memory
+from floorline.memory import STEP_TOKENS, UTILISATION, Memory, inference_memory
 from floorline.num import Num, all_true, ceil, number, where
 from floorline.phases import Phase, Time
-from floorline.result import Result
+from floorline.result import Result, exact
 from floorline.rules import broken, reason
 from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload
+from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload, longest
 from floorline.step import Step
 from floorline.transformer import Transformer
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate(Result):
     """What a workload costs on a cluster.
 
@@ -58,6 +59,12 @@ class Estimate(Result):
     feasible: NDArray[np.bool_]
     rule: NDArray[np.int_]
     reason: str = ""
+
+    def __repr__(self) -> str:
+        times = ", ".join(
+            f"{n} {t!r}" for n, t in (("ttft", self.ttft), ("tpot", self.tpot), ("latency", self.latency)) if t
+        )
+        return f"Estimate({self.model.name}, {self.cluster!r}, {times})"
 
     @property
     def prefill(self) -> Phase | None:
@@ -103,6 +110,12 @@ class Estimate(Result):
         """Tokens a second of the whole batch if it ran at its floor: no engine makes more."""
         return self.output_tokens / self.whole("floor_s")
 
+    def fits(self, utilisation: Num = UTILISATION) -> NDArray[np.bool_]:
+        """Whether the plan breaks no rule and its memory is within the share that an engine may use."""
+        within = np.asarray(self.memory.total <= self.cluster.accelerator.usable * utilisation)
+        both: NDArray[np.bool_] = self.feasible & within
+        return both
+
     @property
     def bound(self) -> object:
         """What the floor of the last phase is bound by; where a point generates one token only, that is its prefill."""
@@ -120,15 +133,18 @@ class Estimate(Result):
         """Times, throughput, memory and what bounds each phase."""
         rate = {"ceiling": self.output_tokens_per_s, "serial": self.output_tokens / self.whole("serial_s")}
         return {
+            "model": self.model,
+            "hardware": {"name": self.cluster.accelerator.name, "devices": self.cluster.devices},
+            "workload": {"kind": type(self.workload).__name__, **exact(self.workload)},
             "ttft_s": self.ttft,
             "tpot_s": self.tpot,
             "latency_s": self.latency,
             "output_tokens_per_s": {**rate, "expected": None, "low": None, "high": None},
             "memory": self.memory,
-            "fits": self.memory.total <= self.cluster.accelerator.usable,
+            "fits": self.fits(),
             "bound": {p.name: p.bound for p in self.phases},
             "phases": {
-                p.name: {"time_s": p.time, "floor_s": p.floor, "bound": p.bound, "operators": self.launches(p)}
+                p.name: {"time_s": p.time, "floor": p.floor, "bound": p.bound, "operators": self.launches(p)}
                 for p in self.phases
             },
         }
@@ -137,10 +153,10 @@ class Estimate(Result):
 def estimate(
     model: object,
     workload: Workload,
-    cluster: Cluster,
+    cluster: Cluster | str,
     *,
     parallelism: Parallelism | None = None,
-    precision: Precision | None = None,
+    precision: Precision | str | None = None,
     assumptions: Assumptions | None = None,
     max_num_batched_tokens: Num = STEP_TOKENS,
 ) -> Estimate:
@@ -148,7 +164,7 @@ def estimate(
 
     model        a Transformer, or what ``load_model`` takes
     workload     Prefill, Decode or Generate; numbers may be arrays that broadcast
-    cluster      from ``load_cluster``
+    cluster      from ``load_cluster``, or a name: as many of it as the plan takes
     parallelism  degrees; the default is one device
     precision    formats; the default is the model's own
     assumptions  of the serial time
@@ -160,10 +176,13 @@ def estimate(
     >>> bool(4.5e-3 < e.tpot.floor < 4.8e-3)  # 15 GB of weights at 3.35 TB/s
     True
     """
+    if not isinstance(workload, Prefill | Decode | Generate | Train):
+        raise BadInput(f"the workload is a {type(workload).__name__}; expected Prefill, Decode or Generate")
     made = load_model(model)  # type: ignore[arg-type]
     plan = parallelism or Parallelism()
-    formats = precision or Precision.of(made.format)
+    formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
     assumed = assumptions or Assumptions()
+    cluster = load_cluster(cluster, plan.devices) if not isinstance(cluster, Cluster) else cluster
     feasible, index, values = check(made, workload, cluster, plan)
     phases = tuple(
         Phase(name, step, cluster, assumed, feasible, many)
@@ -187,17 +206,6 @@ def estimate(
         index,
         why,
     )
-
-
-def longest(workload: Workload) -> Num:
-    """Tokens of a sequence at the end of the workload."""
-    if isinstance(workload, Generate):
-        return workload.cached_len + workload.prompt_len + workload.output_len
-    if isinstance(workload, Prefill):
-        return workload.cached_len + workload.prompt_len
-    if isinstance(workload, Decode):
-        return workload.context_len + 1.0
-    return workload.seq_len
 
 
 def check(

@@ -33,6 +33,7 @@ class Explanation(Result):
     unit     its unit
     source   paper, article or rule
     latex    the formula for typesetting, where it is published so
+    legend   what the letters stand for
     parts    what it is made of
     """
 
@@ -43,6 +44,7 @@ class Explanation(Result):
     unit: str
     source: str = ""
     latex: str = ""
+    legend: str = ""
     parts: tuple[Explanation, ...] = ()
 
 
@@ -166,7 +168,13 @@ def explain_memory(answer: Fit) -> Explanation:
         Explanation(
             "weights", "parameters of one rank × bytes", f"formats: {answer.precision.weights}", m.weights, "B"
         ),
-        Explanation("KV cache", "cache of one rank × bytes", f"format: {answer.precision.kv_cache}", m.kv_cache, "B"),
+        Explanation(
+            "KV cache",
+            "elements of one rank × bytes",
+            f"{plain(m.kv_cache / answer.precision.bytes('kv_cache'))} × {answer.precision.bytes('kv_cache'):g}",
+            m.kv_cache,
+            "B",
+        ),
         Explanation(
             "activations",
             "largest set of tensors alive at once",
@@ -209,45 +217,59 @@ def explain_time(e: Estimate, which: str) -> Explanation:
 
 def explain_phase(e: Estimate, phase: Phase) -> Explanation:
     """The floor of a phase and the launches of its serial sum."""
-    device = e.cluster.accelerator
-    f = phase.floor
+    device, f = e.cluster.accelerator, phase.floor
+    cache = plain(device.last_level_cache)
     parts = (
         Explanation(
             "arithmetic",
             "Σ FLOP / peak, causal",
-            f"at {plain(device.peak(e.precision.activations))} FLOP/s",
+            f"{plain(f.flops)} FLOP / {plain(device.peak(e.precision.activations))} FLOP/s",
             f.compute,
             "s",
         ),
         Explanation(
             "compulsory traffic",
-            "(Σ weights + cache, each byte once − last-level cache) / bandwidth",
-            f"at {plain(device.memory_bandwidth)} B/s, {plain(device.last_level_cache)} B of cache",
+            "(weights once + cache once − what the last-level cache holds) / bandwidth",
+            f"({plain(f.weights)} + {plain(f.cached)} − {cache}) B / {plain(device.memory_bandwidth)} B/s",
             f.memory,
             "s",
         ),
-        Explanation("messages", "Σ least bytes sent / link", f"at {plain(e.cluster.link.bandwidth)} B/s", f.link, "s"),
+        Explanation(
+            "messages",
+            "Σ least bytes of a rank / link",
+            f"{plain(f.message)} B / {plain(e.cluster.link.bandwidth)} B/s",
+            f.link,
+            "s",
+        ),
         Explanation(
             "serial sum, for comparison",
-            "Σ over launches of max(FLOP/peak, bytes/bandwidth, launch)",
-            f"fusion {e.assumptions.fusion}",
-            phase.time.serial,
+            "Σ over launches of repeat · max(FLOP/peak, bytes/bandwidth, launch)",
+            f"fusion {e.assumptions.fusion}; below, all runs of each launch"
+            + (" in the first step" if phase.count is not None else ""),
+            phase.serial_s,
             "s",
             formula("kernel_time").source,
             formula("kernel_time").latex,
-            opened(e, phase),
+            parts=opened(e, phase),
         ),
     )
-    what = "prefill" if phase.name == "prefill" else "mean decode step"
+    what = "prefill" if phase.name == "prefill" else "mean decode step" if phase.count is not None else "decode step"
     return Explanation(
         f"floor of the {what}",
         "max(arithmetic, traffic, messages)",
         ", ".join(plain(x) for x in (f.compute, f.memory, f.link)),
-        phase.time.floor,
+        phase.floor_s,
         "s",
         "Williams et al. 2009, CACM 52(4)",
+        legend=letters(phase.step),
         parts=parts,
     )
+
+
+def letters(step: Step) -> str:
+    """What each letter stands for, with its number."""
+    values = step.stacks[-1][1].values if len(step.stacks) == 1 else step.stacks[1][1].values
+    return ", ".join(f"{x} {MEANING[x]} {plain(v)}" for x, v in values.items() if x in MEANING)
 
 
 def opened(e: Estimate, phase: Phase) -> tuple[Explanation, ...]:
@@ -255,9 +277,10 @@ def opened(e: Estimate, phase: Phase) -> tuple[Explanation, ...]:
     return tuple(
         Explanation(
             f"{x.name} × {plain(x.repeat)} ({x.bound})",
-            f"{x.formula or 'no FLOP'}; {plain(x.bytes)} B moved",
+            f"{x.formula or 'no FLOP'}; {plain(x.bytes)} B moved"
+            + (f", {plain(x.sent)} B sent" if plain(x.sent) != "0" else ""),
             x.filled or "traffic alone",
-            x.serial,
+            x.serial * x.repeat,
             "s",
         )
         for x in e.launches(phase)
@@ -294,6 +317,8 @@ def as_text(node: Explanation, depth: int) -> str:
     lines.append(f"{pad}  {'with     ' if depth == 0 and node.latex else '= '}{node.filled}")
     if node.source:
         lines.append(f"{pad}  source   {node.source}")
+    if node.legend:
+        lines.append(f"{pad}  letters  {node.legend}")
     return "\n".join([*lines, *(as_text(p, depth + 1) for p in node.parts)])
 
 

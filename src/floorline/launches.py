@@ -13,6 +13,8 @@ from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.step import Step, row_time
 
+BOUNDS = ("compute", "memory", "launch", "link")
+
 
 @dataclass(frozen=True)
 class Launch(Result):
@@ -24,7 +26,7 @@ class Launch(Result):
     bytes    read and written by one run [B]
     sent     put on the wire by one run [B]
     serial   time of one run [s]
-    bound    compute, memory, launch or link
+    bound    compute, memory, launch or link; an array of them where numbers are arrays
     formula  its FLOP in letters
     filled   the same with the numbers in place
     """
@@ -35,7 +37,7 @@ class Launch(Result):
     bytes: Num
     sent: Num
     serial: Num
-    bound: str
+    bound: object
     formula: str
     filled: str
 
@@ -46,7 +48,7 @@ def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[La
     >>> from floorline.catalogue.accelerators import load_cluster
     >>> from floorline.catalogue.load import load_model
     >>> one = Step(load_model("gpt2"), 1.0, 1.0, 1023.0)
-    >>> [x.bound for x in launches(one, load_cluster("a100"), Assumptions()) if x.name == "block.qkv"]
+    >>> [str(x.bound) for x in launches(one, load_cluster("a100"), Assumptions()) if x.name == "block.qkv"]
     ['memory']
     """
     device = cluster.accelerator
@@ -56,12 +58,10 @@ def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[La
     for stack, numbers, row in step.rows(assumptions.fusion):
         cost = program.price(row, numbers, step.precision)
         serial = row_time(row, cost, cluster, step.precision, assumptions)
-        times = {
-            "compute": cost.flops / peak,
-            "memory": cost.bytes / bandwidth,
-            "launch": assumptions.launch_time,
-            "link": serial if row.message is not None else -1.0,
-        }
+        link = serial if row.message is not None else -1.0
+        launch = -1.0 if row.message is not None else assumptions.launch_time
+        times = (cost.flops / peak, cost.bytes / bandwidth, launch, link)
+        bound = np.take(np.asarray(BOUNDS), np.argmax(np.stack(np.broadcast_arrays(*times)), axis=0))
         found.append(
             Launch(
                 name=f"{stack.block.name}.{row.name}",
@@ -70,9 +70,9 @@ def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[La
                 bytes=cost.bytes,
                 sent=cost.sent,
                 serial=serial,
-                bound=max(times, key=lambda k: float(np.max(np.asarray(times[k])))),
-                formula=" + ".join(p.formula() for p in row.flops),
-                filled=" + ".join(numbers.filled(p) for p in row.flops),
+                bound=bound,
+                formula=" + ".join(p.formula() for _, p in row.flops),
+                filled=" + ".join(numbers.filled(p) for _, p in row.flops),
             )
         )
     return tuple(found)

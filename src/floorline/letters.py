@@ -214,7 +214,7 @@ class Numbers:
         """A named number, or an expression over letters."""
         found = self._shares.get(text)
         if found is None:
-            found = self.values[text] if text in self.values else Expression(text)(self.values)
+            found = self.values[text] if text in self.values else Expression(text)({**self.values, **self.degrees})
             self._shares[text] = found
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -24,6 +24,11 @@ from floorline.tensor import CACHE, TOKENS, WEIGHT, Tensor
 STEP_TOKENS = 8192.0
 """Tokens of the largest prefill step where nothing else is said: vLLM's ``max_num_batched_tokens`` on a large card
 (vllm/engine/arg_utils.py, default for the API server's usage context on devices of 70 GiB and more)."""
+
+
+UTILISATION = 0.9
+"""Share of a device's memory that the engine may use: vLLM's default of ``gpu_memory_utilization``
+(vllm/config/cache.py)."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ def alive(block: Block, fusion: str, cut: Plan) -> tuple[tuple[Piece, ...], ...]
     gathered for it of the cache and the weights."""
     ops = passes.inference(block)
     steps = layout.forward(block, ops, cut).steps
-    groups = passes.kernels(ops, block.outputs, implementation(fusion))
+    software = implementation(fusion)
+    groups = passes.kernels(ops, block.outputs, software, software.one_launch)
     axes = {t.name: s.axes(t) for s in steps for t in (*s.op.inputs, *s.op.outputs) if not layout.is_message(s)}
     owner = {o.name: op.inputs[0].name for op in ops if isinstance(op, View) for o in op.outputs}
     last: dict[str, int] = {owner.get(n, n): len(groups) for n in block.outputs}
@@ -151,7 +157,7 @@ def prefill_step(step: Step, most_tokens: Num) -> Step:
     sequences = minimum(step.batch, maximum(most / step.tokens, ranks))
     chunk = minimum(step.tokens, most_tokens)
     earlier = step.earlier + step.tokens - chunk
-    return Step(step.model, sequences, chunk, earlier, step.logits, step.parallelism, step.precision)
+    return replace(step, batch=sequences, tokens=chunk, earlier=earlier, logits=minimum(step.logits, chunk))
 
 
 def inference_memory(step: Step, length: Num, fusion: str, most_tokens: Num = STEP_TOKENS) -> Memory:

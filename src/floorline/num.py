@@ -37,7 +37,8 @@ def number(value: object) -> Num:
     """
     if isinstance(value, (int, float)):
         return float(value)
-    array = np.asarray(value, dtype=np.float64)
+    array = np.array(value, dtype=np.float64)
+    array.setflags(write=False)  # an answer that is computed later belongs to the numbers that were asked about
     return array if array.ndim else float(array)
 
 

@@ -39,8 +39,10 @@ def base(label: str) -> str:
     return label.split(".")[0]
 
 
-def kernels(ops: Iterable[Op], outputs: Iterable[str], implementation: Implementation) -> tuple[Kernel, ...]:
-    """Operators grouped into launches: neighbours that share a label which the implementation fuses."""
+def kernels(
+    ops: Iterable[Op], outputs: Iterable[str], implementation: Implementation, whole: bool = False
+) -> tuple[Kernel, ...]:
+    """Operators grouped into launches: neighbours that share a label which the implementation fuses, or all of them."""
     groups: list[list[Op]] = []
     for op in ops:
         fuses = (
@@ -49,7 +51,7 @@ def kernels(ops: Iterable[Op], outputs: Iterable[str], implementation: Implement
             and groups[-1][-1].kernel == op.kernel
             and base(op.kernel) in implementation.fused
         )
-        if fuses or (groups and implementation.one_launch):
+        if fuses or (groups and whole):
             groups[-1].append(op)
         else:
             groups.append([op])
@@ -88,6 +90,13 @@ def inference(block: Block) -> tuple[Op, ...]:
         if back
         else tuple(kept)
     )
+
+
+@cache
+def before_cache(block: Block) -> tuple[Op, ...]:
+    """The operators that later tokens depend on: those that the cache needs."""
+    ops = inference(block)
+    return ancestors(ops, [t.name for t in block.caches()], {}, [t.name for t in block.inputs])
 
 
 @cache

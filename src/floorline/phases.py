@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from floorline.result import Result
 from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.step import Floor, Step
+from floorline.units import seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 BOUNDS = ("compute", "memory", "link")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Time(Result):
     """A time with its lower bound and, where a calibration exists, what to expect.
 
@@ -36,12 +37,10 @@ class Time(Result):
     low: Num | None = None
     high: Num | None = None
 
-    def __add__(self, other: Time) -> Time:
-        return Time(self.floor + other.floor, self.serial + other.serial)
-
-    def times(self, factor: Num) -> Time:
-        """The time of doing it ``factor`` times; never doing it takes none."""
-        return Time(where(factor > 0.0, self.floor * factor, 0.0), where(factor > 0.0, self.serial * factor, 0.0))
+    def __repr__(self) -> str:
+        if np.ndim(self.floor):
+            return f"Time({np.size(self.floor)} points)"
+        return f"Time(floor {seconds(float(self.floor))}, serial {seconds(float(self.serial))})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +108,7 @@ class Phase:
     @cached_property
     def floor(self) -> Floor:
         """The same of the mean step."""
-        return Floor(self.mean(self.parts.compute), self.mean(self.parts.memory), self.mean(self.parts.link))
+        return Floor(**{f.name: self.mean(getattr(self.parts, f.name)) for f in fields(Floor)})
 
     @cached_property
     def floor_s(self) -> Num:
@@ -152,6 +151,10 @@ def axes(step: Step, cluster: Cluster, assumed: Assumptions, count: Num) -> int:
         assumed.compute_efficiency,
         assumed.memory_efficiency,
         assumed.launch_time,
+        assumed.message_latency,
+        cluster.link.latency,
+        *(ranks for extra in plan.extra for ranks in extra.ranks.values()),
+        *(s.stored for s in step.model.stacks),
     )
     sizes = (
         *step.model.sizes.values(),

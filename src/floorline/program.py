@@ -5,8 +5,9 @@ A program is static and made once for each block, pass, implementation and plan;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from floorline import layout, passes
@@ -52,14 +53,14 @@ class Row:
 
     name     of the kernel, or "h.all_gather"
     ops      names of its operators
-    flops    arithmetic, a product for each operator that has some
+    flops    arithmetic: name of an operator, and its FLOP as a product
     reads, writes  pieces of tensors that cross the memory bus
     message  the collective, if this is one
     """
 
     name: str
     ops: tuple[str, ...]
-    flops: tuple[Product, ...] = ()
+    flops: tuple[tuple[str, Product], ...] = ()
     reads: tuple[Piece, ...] = ()
     writes: tuple[Piece, ...] = ()
     message: Collective | None = None
@@ -97,7 +98,7 @@ class Cost:
 def price(row: Row, numbers: Numbers, precision: Precision) -> Cost:
     """The amounts of one row."""
     flops: Num = 0.0
-    for product in row.flops:
+    for _, product in row.flops:
         flops = flops + numbers.value(product)
     moved: Num = 0.0
     for piece in row.moved:
@@ -153,7 +154,9 @@ def rows(
             before[step.op.name] = waiting
             waiting = []
     found: list[Row] = []
-    for kernel in passes.kernels([p.op for p in placed.values()], (*outputs, *kept), implementation):
+    for kernel in passes.kernels(
+        [p.op for p in placed.values()], (*outputs, *kept), implementation, implementation.one_launch
+    ):
         for op in kernel.ops:
             found += before[op.name]
         if any(not isinstance(op, View) for op in kernel.ops):
@@ -165,7 +168,7 @@ def launch(
     kernel: passes.Kernel, placed: dict[str, layout.Placed], kept: frozenset[str], implementation: Implementation
 ) -> Row:
     """One launch: each tensor from outside is read once, each that others see is written once."""
-    flops: list[Product] = []
+    flops: list[tuple[str, Product]] = []
     reads: dict[str, Piece] = {}
     writes: dict[str, Piece] = {}
     inside = {t.name for op in kernel.ops for t in op.outputs}
@@ -174,11 +177,11 @@ def launch(
         if isinstance(op, View):
             continue
         step = placed[op.name]
-        flops += [p.split(tuple(sorted(step.places))) for p in op.flops()]
+        flops += [(op.name, p.split(tuple(sorted(step.places)))) for p in op.flops()]
         for t in op.inputs:
             source = seen_through.get(t.name, t)
             if source.name not in inside:
-                reads.setdefault(source.name, Piece(source, op.reads(t).split(step.axes(t))))
+                reads.setdefault(source.name, Piece(source, local(op.reads(t), t, step)))
             elif t.role == CACHE:
                 reads.setdefault(t.name, Piece(t, earlier(t).split(step.axes(t))))
         for t in (*op.outputs, *own(op, kept, implementation)):
@@ -187,6 +190,15 @@ def launch(
     return Row(
         kernel.name, tuple(op.name for op in kernel.ops), tuple(flops), tuple(reads.values()), tuple(writes.values())
     )
+
+
+def local(elements: Product, tensor: Tensor, step: layout.Placed) -> Product:
+    """What one rank reads of a tensor: a share that follows from tokens follows from its own tokens."""
+    shares = elements.shares
+    for axis, letter in sorted(step.places.items()):
+        if letter not in tensor.letters:
+            shares = tuple(re.sub(rf"\b{letter}\b", f"({letter}/{axis})", text) for text in shares)
+    return replace(elements, shares=shares, axes=step.axes(tensor))
 
 
 def earlier(tensor: Tensor) -> Product:

@@ -19,7 +19,7 @@ def envelope(command: str, inputs: Mapping[str, object], answer: Mapping[str, An
     """
     head = {"schema_version": SCHEMA_VERSION, "floorline": __version__, "command": command}
     given = {k: v for k, v in inputs.items() if v is not None and k != "json"}
-    found: dict[str, Any] = exact({**head, "inputs": given, "calibration": None, **more, **answer})
+    found: dict[str, Any] = exact({**head, "inputs": given, "calibration": None, **answer, **more})
     return found
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from floorline import program
+from floorline import passes, program
 from floorline.block import Block
-from floorline.formulas.collectives import least_reduce_bytes, message_time
+from floorline.formulas.collectives import all_to_all_bytes, least_own_bytes, least_share_bytes, message_time
 from floorline.formulas.inference import visible_share
 from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
-from floorline.letters import Numbers
-from floorline.num import Num, largest, maximum, total
+from floorline.letters import Numbers, Product
+from floorline.num import Num, largest, maximum, minimum, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
 from floorline.specs.accelerator import Cluster
@@ -23,8 +23,13 @@ from floorline.specs.precision import Precision
 from floorline.tensor import CACHE, WEIGHT
 from floorline.transformer import Stack, Transformer
 
-LEAST_WIRE = {**program.WIRE, "all_reduce": least_reduce_bytes}
-"""As WIRE, but with what any algorithm must send: an all-reduce inside the network."""
+LEAST = {
+    "all_reduce": (least_share_bytes, least_share_bytes),
+    "reduce_scatter": (least_share_bytes, least_own_bytes),
+    "all_gather": (least_own_bytes, least_share_bytes),
+    "all_to_all": (all_to_all_bytes, all_to_all_bytes),
+}
+"""What any algorithm must send from a rank, and what must reach it, the network's own adding and copying included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +75,13 @@ class Step:
         step = {"B": self.batch, "T": self.tokens, "S": keys, EARLIER: self.earlier, "O": self.logits, "visible": 1.0}
         values: dict[str, Num] = {**self.model.sizes, **step}
         ranks = degrees(self.parallelism, self.model.sizes["K"])
-        shared: dict[tuple[tuple[str, str], ...], Numbers] = {}
+        shared: dict[object, Numbers] = {}
         for stack in self.model.stacks:
-            if stack.tokens not in shared:
+            key = (stack.tokens, stack.block.derived)
+            if key not in shared:
                 bound = {**values, **{letter: values[stream] for letter, stream in stack.tokens}}
-                shared[stack.tokens] = Numbers(bound, ranks, dict(stack.block.derived))
-        return tuple((stack, shared[stack.tokens]) for stack in self.model.stacks)
+                shared[key] = Numbers(bound, ranks, dict(stack.block.derived))
+        return tuple((stack, shared[stack.tokens, stack.block.derived]) for stack in self.model.stacks)
 
     def numbers(self, attention: str = "") -> Iterator[tuple[Stack, Numbers]]:
         """Each stack with its numbers, under an attention convention."""
@@ -111,26 +117,39 @@ class Step:
     def floor(self, cluster: Cluster) -> Floor:
         """What physics allows: the largest of all arithmetic, all compulsory traffic and all messages.
 
-        Arithmetic is what a causal mask leaves; traffic is each weight and each cached byte once, new cache written,
+        Arithmetic is what a causal mask leaves, in the last layer only for positions whose logits are asked;
+        traffic is each weight and each cached byte once, new cache written,
         less what the last-level cache can hold from the step before; messages are what any algorithm must send.
         """
         flops: Num = 0.0
-        moved: Num = 0.0
+        weights: Num = 0.0
+        cached: Num = 0.0
         sent: Num = 0.0
+        received: Num = 0.0
+        last = self.model.stacks[-2] if len(self.model.stacks) > 1 and not self.every_logit else None
         for stack, numbers in self.numbers("causal"):
             least = compulsory(stack.block, self.cut(stack))
-            flops = flops + total(numbers.value(p) for row in least.rows for p in row.flops) * stack.repeat
-            moved = moved + self.bytes(least.weights, numbers) * stack.stored
-            moved = moved + self.bytes(least.cached, numbers) * stack.repeat
+            once = total(numbers.value(p) for p in least.flops)
+            flops = flops + once * stack.repeat
+            if stack is last:
+                few = Numbers({**numbers.values, "T": self.logits, "visible": 1.0}, numbers.degrees, numbers.derived)
+                spared = total(numbers.value(p) for p in least.after_cache)
+                flops = flops - (spared - minimum(total(few.value(p) for p in least.after_cache), spared))
+            weights = weights + self.bytes(least.weights, numbers) * stack.stored
+            cached = cached + self.bytes(least.cached, numbers) * stack.repeat
             for row in least.messages:
-                moved_once = least_sent(row, numbers, self.precision)
-                sent = sent + moved_once * stack.repeat
+                out, back = least_moved(row, numbers, self.precision)
+                sent, received = sent + out * stack.repeat, received + back * stack.repeat
         device = cluster.accelerator
-        moved = maximum(moved - device.last_level_cache, 0.0)
+        moved = maximum(weights + cached - device.last_level_cache, 0.0)
         return Floor(
             compute=flops / device.peak(self.precision.activations),
             memory=moved / device.memory_bandwidth,
-            link=sent / cluster.link.bandwidth,
+            link=maximum(sent, received) / cluster.link.bandwidth,
+            flops=flops,
+            weights=weights,
+            cached=cached,
+            message=maximum(sent, received),
         )
 
     def bytes(self, pieces: tuple[Piece, ...], numbers: Numbers) -> Num:
@@ -146,11 +165,21 @@ def count(piece: Piece, numbers: Numbers) -> Num:
 
 @dataclass(frozen=True)
 class Floor:
-    """The three times of which the largest is the floor [s]."""
+    """The three times of which the largest is the floor, and the amounts that they come from.
+
+    compute, memory, link  times [s]
+    flops                  the least arithmetic [FLOP]
+    weights, cached        bytes that must move: weights once, cache once and what is new of it [B]
+    message                the larger of what must leave a rank and what must reach it [B]
+    """
 
     compute: Num
     memory: Num
     link: Num
+    flops: Num
+    weights: Num
+    cached: Num
+    message: Num
 
     @property
     def seconds(self) -> Num:
@@ -160,9 +189,13 @@ class Floor:
 
 @dataclass(frozen=True, eq=False)
 class Least:
-    """What a block cannot do without: arithmetic, weights and cache once, messages."""
+    """What a block cannot do without: arithmetic, weights and cache once, messages.
 
-    rows: tuple[Row, ...]
+    after_cache  the arithmetic that no later token needs: in the last layer only positions with logits must do it
+    """
+
+    flops: tuple[Product, ...]
+    after_cache: tuple[Product, ...]
     weights: tuple[Piece, ...]
     cached: tuple[Piece, ...]
     messages: tuple[Row, ...]
@@ -176,21 +209,28 @@ def compulsory(block: Block, cut: Plan) -> Least:
     written = [p for row in rows for p in row.writes if p.tensor.role == CACHE]
     weights = tuple(p for p in read if p.tensor.role == WEIGHT and not (p.tensor.touched and p.tensor.is_shared))
     cached = tuple(p for p in read if p.tensor.role == CACHE)
-    return Least(rows, weights, (*cached, *written), tuple(row for row in rows if row.message is not None))
+    kept = {op.name for op in passes.before_cache(block)}
+    flops = [pair for row in rows for pair in row.flops]
+    after = tuple(p for name, p in flops if name not in kept)
+    messages = tuple(row for row in rows if row.message is not None)
+    return Least(tuple(p for _, p in flops), after, weights, (*cached, *written), messages)
 
 
-def least_sent(row: Row, numbers: Numbers, precision: Precision) -> Num:
-    """Bytes that any algorithm for this message must send."""
+def least_moved(row: Row, numbers: Numbers, precision: Precision) -> tuple[Num, Num]:
+    """Bytes that any algorithm for this message must send from a rank, and must bring to it."""
     assert row.message is not None
-    tensor = row.message.inputs[0]
+    tensor, ranks = row.message.inputs[0], numbers.ranks(row.message.axes)
     buffer = numbers.value(row.message.message) * precision.bytes(tensor.role, tensor.format)
-    return LEAST_WIRE[row.message.kind](buffer, numbers.ranks(row.message.axes))
+    send, receive = LEAST[row.message.kind]
+    return send(buffer, ranks), receive(buffer, ranks)
 
 
 def row_time(row: Row, cost: Cost, cluster: Cluster, precision: Precision, assumptions: Assumptions) -> Num:
     """Time of one launch or message in the textbook sum [s]."""
     if row.message is not None:
-        return message_time(cost.sent, cluster.link.bandwidth, cluster.link.latency)
+        return message_time(
+            cost.sent, cluster.link.bandwidth, maximum(cluster.link.latency, assumptions.message_latency)
+        )
     device = cluster.accelerator
     return kernel_time(
         cost.flops,

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from floorline.capacity import UTILISATION
+from floorline.catalogue.accelerators import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput, near
 from floorline.estimates import Estimate, estimate
 from floorline.huggingface.read import read
+from floorline.memory import UTILISATION
 from floorline.num import Array, Num, floor, maximum
+from floorline.result import Result
 from floorline.rules import RULES
-from floorline.specs.accelerator import Accelerator, Cluster, Link
+from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
@@ -29,8 +31,8 @@ CHUNK = 16384
 MOST_POINTS = 50_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class Sweep:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep(Result):
     """Every point of a sweep, as columns of equal length.
 
     columns  name → array: the inputs that vary, then times, throughput, memory, feasibility
@@ -39,6 +41,13 @@ class Sweep:
 
     columns: Mapping[str, Any]
     varied: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Sweep({len(self)} points over {', '.join(self.varied)})"
+
+    def answer(self) -> Mapping[str, Any]:
+        """Every point as a row."""
+        return {"varied": self.varied, "points": list(self.rows())}
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -81,14 +90,16 @@ class Sweep:
         >>> len(s.pareto("latency_floor_s", "output_tokens_per_s")) >= 1
         True
         """
+        if not by:
+            raise BadInput("pareto needs columns, such as 'tpot_floor_s', 'output_tokens_per_s'")
         columns = np.stack([self.score(n) for n in by], axis=1)
         index = np.flatnonzero(self.usable() & ~np.isnan(columns).any(axis=1))
         scores = columns[index]
         order = np.lexsort(scores.T[::-1])
         front: list[int] = []
-        for i in order:
-            if not front or not np.any(np.all(scores[front] <= scores[i], axis=1)):
-                front.append(int(i))
+        while len(order):
+            front.append(int(order[0]))
+            order = order[~np.all(scores[order] >= scores[order[0]], axis=1)]
         return self.only(index[front])
 
     def to_pandas(self) -> Any:
@@ -107,7 +118,7 @@ class Sweep:
 def sweep(
     model: object,
     workload: Workload,
-    cluster: Cluster,
+    cluster: Cluster | str,
     vary: Mapping[str, Sequence[float]],
     *,
     parallelism: Parallelism | None = None,
@@ -134,7 +145,13 @@ def sweep(
     (4, 'tp∤heads')
     """
     made = load_model(model)  # type: ignore[arg-type]
-    axes = {name: np.asarray(list(v), dtype=np.float64) for name, v in vary.items()}
+    axes = {
+        name: np.atleast_1d(np.asarray(v if np.ndim(v) == 0 else list(v), dtype=np.float64)) for name, v in vary.items()
+    }
+    for name, column in axes.items():
+        if not column.size:
+            raise BadInput(f"{name} has no values to vary over; expected at least one")
+    cluster = load_cluster(cluster) if not isinstance(cluster, Cluster) else cluster
     shape = tuple(len(v) for v in axes.values())
     points = int(np.prod([float(n) for n in shape])) if shape else 1
     if points > MOST_POINTS:
@@ -222,7 +239,7 @@ class Point:
         if "hardware" in by:
             cluster = replace(
                 result.cluster,
-                accelerator=hardware(result.cluster.accelerator, by["hardware"], self.precision.activations),
+                accelerator=result.cluster.accelerator.with_figures(self.precision.activations, by["hardware"]),
             )
             result = replace(result, cluster=cluster)
         if "cluster" in by:
@@ -245,22 +262,6 @@ class Point:
         )
 
 
-def hardware(device: Accelerator, new: Mapping[str, Array], form: str) -> Accelerator:
-    """A device with other figures."""
-    for name, column in new.items():
-        if not np.all(column > 0.0):
-            raise BadInput(f"{name} is {float(np.min(column)):g}; expected more than zero, in SI units")
-    plain: dict[str, Any] = {k: v for k, v in new.items() if k in ("memory", "memory_bandwidth", "last_level_cache")}
-    if "memory" in new:
-        plain["usable_memory"] = new["memory"]
-    if "peak" in new:
-        plain["peaks"] = {**device.peaks, form: new["peak"]}
-    if "link_bandwidth" in new:
-        first = device.links[0].name if device.links else "link"
-        plain["links"] = (Link(first, new["link_bandwidth"]), *device.links[1:])
-    return replace(device, **plain)
-
-
 NAMES = np.asarray([*(r.name for r in RULES), ""])
 """Short names of the rules; the last, which index −1 picks, for none."""
 
@@ -276,7 +277,7 @@ ANSWERS: dict[str, Callable[[Estimate, Num], object]] = {
     "kv_cache_bytes": lambda e, u: e.memory.kv_cache,
     "activation_bytes": lambda e, u: e.memory.activations,
     "memory_bytes": lambda e, u: e.memory.total,
-    "fits": lambda e, u: e.feasible & np.asarray(e.memory.total <= e.cluster.accelerator.usable * u),
+    "fits": lambda e, u: e.fits(u),
     "bound": lambda e, u: e.bound,
     "feasible": lambda e, u: e.feasible,
     "reason": lambda e, u: NAMES[e.rule],

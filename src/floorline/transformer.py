@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from floorline.block import Block
 from floorline.letters import Numbers, Product
-from floorline.num import Num, number, total
+from floorline.num import Num, total
 from floorline.op import Lookup
 from floorline.result import Result
 from floorline.tensor import Tensor
@@ -87,7 +88,10 @@ class Transformer(Result):
     sizes    letter → size [-], floats or arrays: D, K, G, H, F, V, P, …
     stacks   blocks with their repeats
     source   where the configuration was read
-    limits   the longest sequence by kind: "positions" is a hard limit where positions are learned
+    format   of the published weights, "bf16"
+    max_positions      the longest sequence that the model was made for, None where nothing is said [-]
+    learned_positions  whether that is a table, and so a hard limit
+    config   the configuration as it was read
 
     >>> from floorline.catalogue.load import load_model
     >>> load_model("gpt2").parameter_count().total
@@ -102,6 +106,9 @@ class Transformer(Result):
     max_positions: Num | None = None
     learned_positions: bool = False
     config: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
 
     def answer(self) -> Mapping[str, Any]:
         """The model in short."""
@@ -130,11 +137,11 @@ class Transformer(Result):
 
         Source of the convention: tied weights once, as ``transformers``' ``num_parameters`` counts.
         """
-        numbers = Numbers(self.sizes)
         tables = {t.name for s in self.stacks for op in s.block.ops if isinstance(op, Lookup) for t in op.weights}
         modules, embedding, head, active = [], [], [], []
         for stack, op, tensor in self.weights():
             copies = 1.0 if tensor.is_shared else stack.stored
+            numbers = Numbers(self.sizes, derived=dict(stack.block.derived))
             elements = numbers.value(Product(1.0, tensor.letters)) * copies
             modules.append(Module(f"{stack.block.name}.{op}", str(tensor), copies, elements))
             is_table = tensor.name in tables
@@ -154,16 +161,3 @@ class Transformer(Result):
     def layers(self) -> Num:
         """How many layers run: the repeats of all stacks but the two ends."""
         return total(s.repeat for s in self.stacks if s.is_layer)
-
-    def with_sizes(self, **sizes: object) -> Transformer:
-        """The same model with other sizes, for a sweep over widths: each may be an array."""
-        return Transformer(
-            self.name,
-            {**self.sizes, **{k: number(v) for k, v in sizes.items()}},
-            self.stacks,
-            self.source,
-            self.format,
-            self.max_positions,
-            self.learned_positions,
-            self.config,
-        )

@@ -29,6 +29,8 @@ def load_model(what: str | os.PathLike[str] | Mapping[str, object] | Transformer
         return what
     if isinstance(what, Mapping):
         return read(what, str(what.get("name", "model")), "given as a dict")
+    if not isinstance(what, (str, os.PathLike)):
+        raise BadInput(f"a model is a name, a path, a dict or a Transformer, not a {type(what).__name__}")
     text = os.fspath(what)
     if text.lower() in names() or text.lower() in aliases():
         return from_catalogue(text.lower())

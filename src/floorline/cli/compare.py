@@ -39,7 +39,9 @@ def compare(*arguments: object) -> None:
         return
     print(bold("side by side; the factor is against the first column"))
     print(table(["", *(name for name, _ in columns)], lines([e for _, e in columns])))
-    note("floor: nothing real is faster; serial: each launch by the roofline, one after another.")
+    note(
+        "floor: no engine is faster on the data sheet's figures; serial: each launch by the roofline, one after another."
+    )
 
 
 def cases(models: list[str], given: Given) -> list[tuple[str, Estimate]]:
@@ -81,6 +83,7 @@ def lines(estimates: list[Estimate]) -> list[list[str]]:
                 found.append([f"{name} {kind}", *(f"{seconds(v)} ({values[0] / v:.2f}×)" for v in values)])
     for kind in ("weights", "kv_cache", "activations", "total"):
         found.append([f"memory {kind}", *(gib(scalar(getattr(e.memory, kind))) for e in estimates)])
+    found.append(["fits", *("yes" if e.fits() else "no" for e in estimates)])
     for name in ("prefill", "decode"):
         words = [next((str(p.bound) for p in e.phases if p.name == name), "–") for e in estimates]
         found.append([f"{name} bound by", *words])

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from floorline.capacity import UTILISATION, fit
+from floorline.capacity import fit
 from floorline.cli.fit import FLAGS as FIT
 from floorline.cli.fit import length
-from floorline.cli.flags import Flag, Given, argument, cluster, load, parallelism, precision, share, signature, whole
+from floorline.cli.flags import (
+    Flag,
+    Given,
+    argument,
+    cluster,
+    fusion,
+    load,
+    parallelism,
+    precision,
+    share,
+    signature,
+    whole,
+)
 from floorline.cli.infer import FLAGS as INFER
 from floorline.cli.infer import answer
 from floorline.cli.output import bold, print_json, table
@@ -24,6 +36,7 @@ from floorline.explain import (
     explain_time,
     render,
 )
+from floorline.memory import STEP_TOKENS, UTILISATION
 from floorline.published import formula, formula_names
 from floorline.ranges import scalar
 from floorline.report import envelope
@@ -113,11 +126,12 @@ def figure(texts: list[str], given: Given) -> Explanation:
         work = Prefill(
             batch=whole(given, "batch", 1.0) or 1.0,
             prompt_len=whole(given, "prompt_len", 1024.0) or 1024.0,
+            cached_len=scalar(given["cached_len"] or "0"),
             logits="all",
         )
         attention = given["attention"] or "full"
-        step = Step(made, work.batch, work.prompt_len, 0.0, work.prompt_len, attention=attention)
-        return explain_flops(made, count(made, work, attention), step)
+        step = Step(made, work.batch, work.prompt_len, work.cached_len, work.prompt_len, attention=attention)
+        return explain_flops(made, count(made, work, attention, fusion=given["fusion"] or "unfused"), step)
     if name in ("kv", "memory"):
         plan, formats = parallelism(given), precision(given, made)
         asked = length({**given, "input_len": given.get("prompt_len")})
@@ -128,7 +142,9 @@ def figure(texts: list[str], given: Given) -> Explanation:
             length=asked,
             parallelism=plan,
             precision=formats,
+            fusion=fusion(given),
             gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
+            max_num_batched_tokens=whole(given, "max_num_batched_tokens", STEP_TOKENS) or STEP_TOKENS,
             suggest=False,
         )
         return explain_kv(answer_fit) if name == "kv" else explain_memory(answer_fit)

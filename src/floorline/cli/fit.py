@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floorline.capacity import UTILISATION, Fit, fit
+from floorline.capacity import Fit, fit
 from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
@@ -13,6 +13,7 @@ from floorline.cli.flags import (
     Flag,
     Given,
     cluster,
+    fusion,
     load,
     parallelism,
     precision,
@@ -20,9 +21,9 @@ from floorline.cli.flags import (
     signature,
     whole,
 )
-from floorline.cli.output import bold, print_json, scalar, table
+from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.implementations import FUSIONS
-from floorline.memory import STEP_TOKENS
+from floorline.memory import STEP_TOKENS, UTILISATION
 from floorline.report import envelope, hardware_dict
 from floorline.units import gib, integer
 
@@ -70,7 +71,7 @@ def fit_command(model: str, given: Given) -> int:
         length=length(given),
         parallelism=plan,
         precision=formats,
-        fusion=given["fusion"] or "flash",
+        fusion=fusion(given),
         gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
         max_num_batched_tokens=whole(given, "max_num_batched_tokens", STEP_TOKENS) or STEP_TOKENS,
     )
@@ -115,6 +116,8 @@ def show(f: Fit) -> None:
     print(f"largest batch at this length         {integer(scalar(f.max_batch))}")
     print(f"longest context at this batch        {integer(scalar(f.max_context))}")
     print(f"concurrency beside a full prefill    {integer(scalar(f.max_concurrency))}")
+    if f.beyond:
+        note(f"{f.model.name} was made for {scalar(f.model.max_positions or 0.0):g} tokens; this is longer")
     if f.suggestions:
         print("would fit with: " + "  or  ".join(f.suggestions))
 

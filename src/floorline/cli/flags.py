@@ -11,9 +11,10 @@ import numpy as np
 from cyclopts import Parameter
 
 from floorline.errors import BadInput, Infeasible
+from floorline.implementations import FUSIONS
 from floorline.num import Num
 from floorline.ranges import scalar, values
-from floorline.specs.accelerator import Accelerator, Cluster, Link
+from floorline.specs.accelerator import Accelerator, Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.fields import check_choice, checked
 from floorline.specs.parallelism import DEVICES, Parallelism
@@ -93,12 +94,13 @@ HARDWARE = (
     Flag("memory_bandwidth", ("--memory-bandwidth",), "another memory bandwidth, such as '1935 GB/s'"),
     Flag("memory", ("--memory",), "another memory size, such as '80 GB'"),
     Flag("link_bandwidth", ("--link-bandwidth",), "another link, one direction, such as '450 GB/s'"),
+    Flag("last_level_cache", ("--last-level-cache",), "another last-level cache, such as '50 MiB'"),
 )
 FORMAT = (
     Flag("dtype", ("--dtype",), f"format of everything: {', '.join(FORMATS)}", "the model's own"),
     *(replace(f, default="that of --dtype") for f in of_spec(Precision) if f.name != "gradients"),
 )
-PLAN = of_spec(Parallelism, skip=("zero_stage", "recompute", "extra"))
+PLAN = of_spec(Parallelism, skip=("zero_stage", "extra"))
 SET = Flag(
     "set",
     ("--set",),
@@ -245,19 +247,17 @@ def by_hand(device: Accelerator, given: Given, form: str) -> Accelerator:
     new = {k: quantity(k, given[k]) for k in DIMENSIONS if given.get(k) is not None}
     if not new:
         return device
-    return Accelerator(
-        name=f"{device.name}*",
-        title=f"{device.title}, with figures given by hand",
-        peaks={**device.peaks, **({form: new["peak"]} if "peak" in new else {})},
-        memory=new.get("memory", device.memory),
-        usable_memory=new.get("memory", device.usable_memory),
-        memory_bandwidth=new.get("memory_bandwidth", device.memory_bandwidth),
-        last_level_cache=device.last_level_cache,
-        links=(Link("link", new["link_bandwidth"]),) if "link_bandwidth" in new else device.links,
-    )
+    other = device.with_figures(form, new)
+    return replace(other, name=f"{device.name}*", title=f"{device.title}, with figures given by hand")
 
 
-DIMENSIONS = {"peak": "FLOP/s", "memory_bandwidth": "B/s", "memory": "B", "link_bandwidth": "B/s"}
+DIMENSIONS = {
+    "peak": "FLOP/s",
+    "memory_bandwidth": "B/s",
+    "memory": "B",
+    "link_bandwidth": "B/s",
+    "last_level_cache": "B",
+}
 
 
 def quantity(name: str, text: str) -> float:
@@ -289,6 +289,14 @@ def parallelism(given: Given) -> Parallelism:
             f"--devices {devices:g} is no multiple of tp·cp = {inner:g}; expected {inner:g} times a whole number"
         )
     return build(Parallelism, {**given, "dp": repr(devices / float(inner))})  # type: ignore[no-any-return]
+
+
+def fusion(given: Given, default: str = "flash") -> str:
+    """One of the words of ``--fusion``."""
+    name = given.get("fusion") or default
+    if name not in FUSIONS:
+        raise BadInput(f"--fusion is {str(name)[:40]!r}; expected one of {', '.join(FUSIONS)}")
+    return str(name)
 
 
 def load(name: str, given: Given) -> Transformer:

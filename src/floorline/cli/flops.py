@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from floorline.cli.flags import JSON, MODEL, SET, Flag, Given, load, signature, whole
+from floorline.cli.flags import JSON, MODEL, SET, Flag, Given, build, fusion, load, of_spec, signature, whole
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import count
 from floorline.errors import BadInput
 from floorline.implementations import FUSIONS
 from floorline.report import envelope
+from floorline.specs.parallelism import Parallelism
 from floorline.specs.workload import Prefill, Train
 from floorline.units import data, integer
 
 FLAGS = (
     JSON,
     SET,
+    *of_spec(Parallelism, skip=("extra",)),
     Flag("batch", ("--batch-size",), "sequences", "1"),
     Flag("seq_len", ("--seq-len", "--seq-length", "--input-len", "--isl"), "new tokens of each sequence", "1024"),
     Flag("cached_len", ("--cached-len",), "tokens in the cache before them", "0"),
@@ -51,17 +53,20 @@ def flops(model: str, given: Given) -> None:
     assert batch is not None
     assert tokens is not None
     assert cached is not None
+    shares = whole(given, "dp", 1.0) or 1.0
     work = (
-        Train(micro_batch=batch, global_batch=batch, seq_len=tokens)
+        Train(micro_batch=max(batch / shares, 1.0), global_batch=batch, seq_len=tokens)
         if given["backward"]
         else Prefill(batch=batch, prompt_len=tokens, cached_len=cached, logits=given["logits"] or "all")
     )
+    plan: Parallelism = build(Parallelism, given)
     c = count(
         made,
         work,
         given["attention"] or "full",
-        fusion=given["fusion"] or "unfused",
+        fusion=fusion(given, "unfused"),
         recompute=given["recompute"] or "none",
+        parallelism=plan,
     )
     if given["json"]:
         print_json(envelope("flops", {**given, "model": model}, c.to_dict(), model=made))
@@ -87,6 +92,21 @@ def flops(model: str, given: Given) -> None:
     ]
     print()
     print(table(["operator", "each", "runs", "FLOP", "share"], rows, left=2))
+
+    if c.messages:
+        print()
+        lines = [
+            (
+                m.name,
+                m.part,
+                f"{scalar(m.ranks):g}",
+                data(scalar(m.bytes)),
+                data(scalar(m.sent)),
+                integer(scalar(m.repeat)),
+            )
+            for m in c.messages
+        ]
+        print(table(["message", "pass", "ranks", "buffer", "sent by each", "times"], lines, left=2))
 
 
 command = signature(flops, FLAGS, MODEL)

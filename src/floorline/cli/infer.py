@@ -24,11 +24,13 @@ from floorline.cli.flags import (
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
+from floorline.memory import UTILISATION
 from floorline.report import envelope, hardware_dict
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.workload import Generate
+from floorline.specs.workload import longest as max_length
 from floorline.transformer import Transformer
-from floorline.units import data, flops, gib, integer, seconds
+from floorline.units import DECIMAL, data, flops, gib, integer, scaled, seconds
 
 ASSUMED = of_spec(Assumptions)
 FLAGS = (
@@ -83,10 +85,8 @@ def infer(model: str, given: Given) -> None:
     show(e)
     if given["operators"]:
         show_operators(e)
-    note(
-        "floor: nothing real is faster; serial: each launch by the roofline, one after another. Expected times need a calibration, "
-        "which this version does not ship yet."
-    )
+    for remark in remarks(e):
+        note(remark)
 
 
 def as_json(model: str, given: Given, e: Estimate) -> dict[str, Any]:
@@ -107,37 +107,59 @@ def show(e: Estimate) -> None:
     """The answer as tables."""
     w, device, m = e.workload, e.cluster.accelerator, e.memory
     assert isinstance(w, Generate)
-    print(
-        bold(f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}, {e.precision.weights} weights")
-    )
+    title = f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}, {e.precision.weights} weights"
+    print(bold(title))
     print(f"{integer(scalar(w.batch))} × ({integer(scalar(w.prompt_len))} in, {integer(scalar(w.output_len))} out)\n")
-    rows = []
     bounds = {p.name: str(p.bound) for p in e.phases}
     named = (
         ("time to first token", e.ttft, "prefill"),
         ("time per output token", e.tpot, "decode"),
         ("latency", e.latency, ""),
     )
-    for name, time, phase in named:
-        if time is not None:
-            bound = f"{phase} bound by {bounds[phase]}" if phase else ""
-            rows.append((name, seconds(scalar(time.floor)), seconds(scalar(time.serial)), bound))
-    ceiling = f"{scalar(e.output_tokens_per_s):.4g} /s"
-    rows.append(
+    rows = [
         (
-            "output tokens",
-            ceiling,
-            f"{scalar(e.output_tokens / e.latency.serial):.4g} /s",
-            "at floor and serial latency",
+            name,
+            seconds(scalar(t.floor)),
+            seconds(scalar(t.serial)),
+            f"{phase} bound by {bounds[phase]}" if phase else "",
         )
-    )
-    head = ["", "floor", "serial", "why"]
-    widths = [[str(c) for c in r] for r in rows]
-    print(table(head[:3], [r[:3] for r in widths]) if not any(r[3] for r in widths) else table(head, widths, left=1))
-    print(
-        f"\nmemory of each device: weights {gib(scalar(m.weights))}, KV cache {gib(scalar(m.kv_cache))}, "
-        f"activations {gib(scalar(m.activations))}"
-    )
+        for name, t, phase in named
+        if t is not None
+    ]
+    rows.append(("output tokens", rate(e, "floor_s"), rate(e, "serial_s"), "of this one batch, prefill included"))
+    print(table(["", "floor", "serial", "why"], rows))
+    parts = f"weights {gib(scalar(m.weights))}, KV cache {gib(scalar(m.kv_cache))}, activations {gib(scalar(m.activations))}"
+    print(f"\nmemory of each device: {parts}")
+    if not e.fits():
+        budget = gib(scalar(device.usable) * UTILISATION)
+        print(f"does not fit: {gib(scalar(m.total))} of {budget} that may be used; 'floorline fit' says what would")
+
+
+def rate(e: Estimate, kind: str) -> str:
+    """Output tokens a second of the batch."""
+    return f"{scalar(e.output_tokens / e.whole(kind)):.4g} /s"
+
+
+def remarks(e: Estimate) -> list[str]:
+    """What a reader of the numbers should know."""
+    found = [
+        "floor: no engine runs this batch faster on the data sheet's figures; serial: each launch by the roofline, one after "
+        "another. Expected times need a calibration, which this version does not ship yet."
+    ]
+    link, form = e.cluster.link, e.precision.activations
+    if scalar(e.parallelism.devices) > scalar(e.parallelism.dp):
+        found.append(
+            f"messages: {link.name}, {scaled(scalar(link.bandwidth), DECIMAL, 'B/s')} one way between any two devices, "
+            "latency as --message-latency says"
+        )
+    if not {form, f"{form}_tensor"} & set(e.cluster.accelerator.peaks):
+        found.append(
+            f"{e.cluster.accelerator.name} has no arithmetic in {form}: priced at its next wider format's peak"
+        )
+    longest = e.model.max_positions
+    if longest is not None and scalar(max_length(e.workload)) > scalar(longest):
+        found.append(f"{e.model.name} was made for {scalar(longest):g} tokens; this is longer")
+    return found
 
 
 def show_operators(e: Estimate) -> None:

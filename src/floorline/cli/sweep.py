@@ -9,7 +9,8 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import fields
 
-from floorline.capacity import UTILISATION
+import numpy as np
+
 from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
@@ -33,6 +34,7 @@ from floorline.cli.flags import (
 )
 from floorline.cli.output import note, print_json, table
 from floorline.errors import BadInput
+from floorline.memory import UTILISATION
 from floorline.report import envelope
 from floorline.result import exact
 from floorline.specs.assumptions import Assumptions
@@ -117,6 +119,8 @@ def sweep_command(model: str, given: Given) -> None:
         fill=("devices" in vary or given["devices"] is not None) and given["dp"] is None,
         progress=to_stderr,
     )
+    if (given["pareto"] or given["best"]) and not np.any(found.usable()):
+        note(f"none of {len(found)} points breaks no rule and fits; without --pareto and --best the reasons are shown")
     found = found if given["pareto"] is None else found.pareto(*given["pareto"].split(","))
     found = found if given["best"] is None else found.best(given["best"])
     write(found, model, given, style)

@@ -58,22 +58,41 @@ def all_to_all_bytes(message: Num, ranks: Num) -> Num:
     return (ranks - 1.0) / ranks * message
 
 
-def least_reduce_bytes(message: Num, ranks: Num) -> Num:
-    r"""Bytes that must leave a rank in any all-reduce, in-network reduction included: its terms of what others keep.
+def least_share_bytes(message: Num, ranks: Num) -> Num:
+    r"""Bytes of a buffer that are another rank's: what must leave a rank in any reduction, and reach it in any gather.
 
     $$V = \frac{n-1}{n}\,M$$
 
-    message  M  buffer of one rank  [B]
-    ranks    n  ranks               [-]
-    returns  V  bytes sent          [B]
+    message  M  buffer of one rank, the whole that is reduced or gathered  [B]
+    ranks    n  ranks                                                      [-]
+    returns  V  bytes                                                      [B]
 
-    Source: Chan et al. 2007, "Collective communication: theory, practice, and experience", section 3 (lower bounds of
-    reduce-scatter). Example: half of what a ring sends.
+    Source: Chan et al. 2007, "Collective communication: theory, practice, and experience", section 3 (lower bounds).
+    Example: half of what a ring all-reduce sends.
 
-    >>> least_reduce_bytes(8.0, 8.0)
+    >>> least_share_bytes(8.0, 8.0)
     7.0
     """
     return (ranks - 1.0) / ranks * message
+
+
+def least_own_bytes(message: Num, ranks: Num) -> Num:
+    r"""Bytes of a rank's own share, which it sends once where the network copies (a gather) and receives once where the
+    network adds (a reduction); a group of one neither sends nor receives.
+
+    $$V = \frac{M}{n}, \quad n > 1$$
+
+    message  M  buffer of one rank, the whole that is reduced or gathered  [B]
+    ranks    n  ranks                                                      [-]
+    returns  V  bytes                                                      [B]
+
+    Source: Graham et al. 2016, "Scalable hierarchical aggregation protocol (SHArP)", COMHPC, section 2: the switch adds, each
+    host sends its data once. Example: an eighth.
+
+    >>> float(least_own_bytes(8.0, 8.0)), float(least_own_bytes(8.0, 1.0))
+    (1.0, 0.0)
+    """
+    return where(ranks > 1.0, message / ranks, 0.0)
 
 
 def message_time(sent: Num, bandwidth: Num, latency: Num) -> Num:

@@ -6,7 +6,7 @@ examples are those of the article's 52-billion model (L = 64, D = 8192, N = 128,
 
 from __future__ import annotations
 
-from floorline.num import Num, minimum, power
+from floorline.num import Num, power
 
 
 def layer_stack_parameters(layers: Num, width: Num) -> Num:
@@ -131,20 +131,3 @@ def visible_share(queries: Num, keys: Num) -> Num:
     0.75
     """
     return (keys - queries + (queries + 1.0) / 2.0) / keys
-
-
-def least_rows(rows: Num, table: Num) -> Num:
-    r"""Rows of a table that a lookup reads at most: one for each index, never more than there are.
-
-    $$n = \min(r, V)$$
-
-    rows     r  indices            [-]
-    table    V  rows of the table  [-]
-    returns  n  rows read          [-]
-
-    Source: counting. Example: eight tokens of a vocabulary of 50257.
-
-    >>> float(least_rows(8.0, 50257.0))
-    8.0
-    """
-    return minimum(rows, table)

@@ -11,6 +11,25 @@ from floorline.errors import BadInput, near
 from floorline.num import Array, Num, all_true, number
 
 LARGEST = {"layers": 1e6, "size": 1e9}
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_pytorch_tanh": "gelu_pytorch_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+"""transformers' names of activation functions → ours."""
+STRUCTURAL = {
+    "add_cross_attention",
+    "quantization_config",
+    "qk_layernorm",
+    "use_qk_norm",
+    "sliding_window",
+    "use_sliding_window",
+}
+"""Keys that change the architecture or its bytes where they are set, and that a family must read itself."""
 SIZE_WORDS = ("size", "dim", "num_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
 HARMLESS = {
     "num_labels",
@@ -31,7 +50,6 @@ HARMLESS = {
     "max_window_layers",
     "summary_proj_to_labels",
     "dim_note",
-    "quantization_config",
     "transformers_version",
 }
 
@@ -101,6 +119,13 @@ class Config:
             raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a word, such as {default!r}")
         return value
 
+    def activation(self, key: str, default: str) -> str:
+        """The name of an activation function whose saved tensors are known."""
+        name = self.text(key, default)
+        if name not in ACTIVATIONS:
+            raise BadInput(f"{self.name}: {key} is {name[:40]!r}; expected one of {', '.join(ACTIVATIONS)}")
+        return ACTIVATIONS[name]
+
     def share(self, key: str, default: float) -> float:
         """A probability between 0 and 1."""
         value = self.get(key)
@@ -127,6 +152,11 @@ class Config:
         raises BadInput that names the key
         """
         for key, value in self.values.items():
+            if key in STRUCTURAL and key not in self.read and value:
+                raise BadInput(
+                    f"{self.name}: {key} is set, which is not read for a {self.values.get('model_type')!r} model yet; "
+                    "set it to null to have the model without it"
+                )
             if (
                 key in self.read
                 or key in HARMLESS

@@ -25,7 +25,12 @@ REGISTERED: dict[str, Reader] = {}
 
 
 def register(model_type: str, reader: Reader) -> None:
-    """Make a ``model_type`` known that has no file in ``families/``: a reader takes a Config and returns a Transformer."""
+    """Make a ``model_type`` known that has no file in ``families/``: a reader takes a Config and returns a Transformer.
+
+    raises BadInput for a type that is built in
+    """
+    if model_type in families():
+        raise BadInput(f"model_type {model_type!r} is built in; register your own under another name")
     REGISTERED[model_type] = reader
 
 

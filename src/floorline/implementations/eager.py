@@ -27,8 +27,10 @@ def saves(statistics: str, mask: str) -> Mapping[str, tuple[Keep, ...]]:
         "gelu": (Keep("input"),),
         "relu": (Keep("output"),),
         "silu": (Keep("input"),),
-        "gated_silu": (Keep("inputs"), Keep("activated")),
-        "gated_gelu_pytorch_tanh": (Keep("inputs"), Keep("activated")),
+        **{
+            f"gated_{name}": (Keep("inputs"), Keep("activated"))
+            for name in ("silu", "gelu", "gelu_pytorch_tanh", "relu")
+        },
         "rope": (),
         "pass": (),
         "cross_entropy": (Keep("log_probabilities", "input", "fp32"),),

@@ -29,6 +29,15 @@ class Assumptions:
     launch_time: Num = spec(
         "least time of a launch, in the serial time", unit="s", default=0.0, least=0.0, most=1.0, whole=False
     )
+    message_latency: Num = spec(
+        "time that a message takes before its first byte, in the serial time",
+        unit="s",
+        default=0.0,
+        aliases=("--message-latency", "--link-latency"),
+        least=0.0,
+        most=1.0,
+        whole=False,
+    )
     attention: str = choice(
         "query-key pairs that the serial time and the FLOP count: the full square, or those a causal mask leaves",
         ("full", "causal"),

@@ -41,9 +41,18 @@ def check(instance: Any) -> None:
     """
     for item in fields(instance):
         if "options" in item.metadata:
-            check_choice(item, getattr(instance, item.name))
+            word = plain_word(getattr(instance, item.name))
+            object.__setattr__(instance, item.name, word)
+            check_choice(item, word)
         elif "unit" in item.metadata:
             object.__setattr__(instance, item.name, checked(item, getattr(instance, item.name)))
+
+
+def plain_word(value: object) -> object:
+    """True and False as yes and no, a number as its digits: ``sequence_parallel=True``, ``zero_stage=3``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, int) else value
 
 
 def check_choice(item: Field[Any], value: object, name: str = "") -> None:

@@ -35,13 +35,6 @@ class Parallelism:
         ("0", "1", "2", "3"),
         "0",
     )
-    recompute: str = choice(
-        "what the backward pass computes again",
-        ("none", "selective", "full"),
-        "none",
-        aliases=("--recompute-granularity",),
-    )
-
     extra: tuple[Any, ...] = field(default=(), metadata={"doc": "further splits (floorline.parallel.split.Extra)"})
 
     def __post_init__(self) -> None:

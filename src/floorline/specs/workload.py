@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from floorline.num import Num
+import numpy as np
+
+from floorline.errors import BadInput
+from floorline.num import Num, all_true
 from floorline.specs.fields import check, choice, spec
 
 TOKENS = 1e9
@@ -28,6 +31,11 @@ class Train:
 
     def __post_init__(self) -> None:
         check(self)
+        if not all_true(np.mod(self.global_batch, self.micro_batch) == 0.0):
+            raise BadInput(
+                f"micro_batch {self.micro_batch} does not divide global_batch {self.global_batch}; expected a whole number of "
+                "micro-batches"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +92,14 @@ class Generate:
 
 
 Workload = Train | Prefill | Decode | Generate
+
+
+def longest(workload: Workload) -> Num:
+    """Tokens of a sequence at the end of the workload."""
+    if isinstance(workload, Generate):
+        return workload.cached_len + workload.prompt_len + workload.output_len
+    if isinstance(workload, Prefill):
+        return workload.cached_len + workload.prompt_len
+    if isinstance(workload, Decode):
+        return workload.context_len + 1.0
+    return workload.seq_len

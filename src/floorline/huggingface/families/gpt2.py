@@ -23,7 +23,7 @@ def read(config: Config) -> Transformer:
     positions = config.size("n_positions", 1024.0)
     kind = DecoderKind(
         rms=False,
-        activation=config.text("activation_function", "gelu_new"),
+        activation=config.activation("activation_function", "gelu_new"),
         norm_bias=bias,
         bias=bias,
         out_bias=bias,

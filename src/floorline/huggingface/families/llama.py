@@ -27,7 +27,7 @@ def read(config: Config) -> Transformer:
     )
     kind = DecoderKind(
         rms=True,
-        activation=config.text("hidden_act", "silu"),
+        activation=config.activation("hidden_act", "silu"),
         bias=bias,
         out_bias=bias,
         ffn_bias=ffn_bias,
@@ -49,7 +49,5 @@ def read(config: Config) -> Transformer:
         Stack(decoder(kind), config.size("num_hidden_layers", most=LARGEST["layers"])),
         Stack(head(tied=config.flag("tie_word_embeddings", False), rms=True), tokens=(("T", "O"),)),
     )
-    longest = config.size("max_position_embeddings", 0.0)
-    return Transformer(
-        config.name, sizes, stacks, max_positions=longest if longest is not None and longest != 0.0 else None
-    )
+    longest = None if config.get("max_position_embeddings") is None else config.size("max_position_embeddings")
+    return Transformer(config.name, sizes, stacks, max_positions=longest)
