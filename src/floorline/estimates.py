@@ -134,7 +134,7 @@ class Estimate(Result):
         rate = {"ceiling": self.output_tokens_per_s, "serial": self.output_tokens / self.whole("serial_s")}
         return {
             "model": self.model,
-            "hardware": {"name": self.cluster.accelerator.name, "devices": self.cluster.devices},
+            "hardware": self.cluster,
             "workload": {"kind": type(self.workload).__name__, **exact(self.workload)},
             "ttft_s": self.ttft,
             "tpot_s": self.tpot,
@@ -144,7 +144,7 @@ class Estimate(Result):
             "fits": self.fits(),
             "bound": {p.name: p.bound for p in self.phases},
             "phases": {
-                p.name: {"time_s": p.time, "floor": p.floor, "bound": p.bound, "operators": self.launches(p)}
+                p.name: {"time_s": p.time, "floor_s": p.floor.times, "bound": p.bound, "operators": self.launches(p)}
                 for p in self.phases
             },
         }

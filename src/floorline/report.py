@@ -7,7 +7,6 @@ from typing import Any
 
 from floorline import __version__
 from floorline.result import exact
-from floorline.specs.accelerator import Cluster
 
 SCHEMA_VERSION = 1
 
@@ -21,19 +20,3 @@ def envelope(command: str, inputs: Mapping[str, object], answer: Mapping[str, An
     given = {k: v for k, v in inputs.items() if v is not None and k != "json"}
     found: dict[str, Any] = exact({**head, "inputs": given, "calibration": None, **answer, **more})
     return found
-
-
-def hardware_dict(cluster: Cluster) -> dict[str, Any]:
-    """A cluster in short, SI units."""
-    device = cluster.accelerator
-    return {
-        "name": device.name,
-        "title": device.title,
-        "devices": cluster.devices,
-        "memory": device.memory,
-        "usable_memory": device.usable,
-        "memory_bandwidth": device.memory_bandwidth,
-        "last_level_cache": device.last_level_cache,
-        "peaks": dict(device.peaks),
-        "links": [{"name": x.name, "bandwidth": x.bandwidth, "latency": x.latency} for x in device.links],
-    }

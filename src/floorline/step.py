@@ -182,6 +182,11 @@ class Floor:
     message: Num
 
     @property
+    def times(self) -> dict[str, Num]:
+        """The three times by name."""
+        return {"compute": self.compute, "memory": self.memory, "link": self.link}
+
+    @property
     def seconds(self) -> Num:
         """The floor."""
         return largest((self.compute, self.memory, self.link))

@@ -24,7 +24,7 @@ from floorline.cli.flags import (
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.implementations import FUSIONS
 from floorline.memory import STEP_TOKENS, UTILISATION
-from floorline.report import envelope, hardware_dict
+from floorline.report import envelope
 from floorline.units import gib, integer
 
 FLAGS = (
@@ -78,7 +78,7 @@ def fit_command(model: str, given: Given) -> int:
     if given["json"]:
         head = {
             "model": made,
-            "hardware": hardware_dict(machine),
+            "hardware": machine.to_dict(),
             "parallelism": plan,
             "precision": formats,
         }

@@ -6,7 +6,7 @@ from floorline.catalogue.accelerators import aliases, load_accelerator, names, p
 from floorline.cli.flags import JSON, Given, argument, signature
 from floorline.cli.output import bold, print_json, scalar, table
 from floorline.errors import NotFound, near
-from floorline.report import envelope, hardware_dict
+from floorline.report import envelope
 from floorline.specs.accelerator import Accelerator, Cluster
 from floorline.units import DECIMAL, gib, scaled
 
@@ -20,7 +20,7 @@ def hardware(search: str | None, given: Given) -> None:
         raise NotFound(f"no accelerator contains {str(search)[:60]!r}; {near(key, [*names(), *aliases()])}")
     devices = [load_accelerator(n) for n in found]
     if given["json"]:
-        rows = [{**hardware_dict(Cluster(d)), "figures": d.figures} for d in devices]
+        rows = [{**Cluster(d).to_dict(), "figures": d.figures} for d in devices]
         print_json(envelope("hardware", {"search": search}, {"hardware": rows}))
     elif exact:
         show(devices[0])

@@ -25,7 +25,7 @@ from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
 from floorline.memory import UTILISATION
-from floorline.report import envelope, hardware_dict
+from floorline.report import envelope
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.workload import Generate
 from floorline.specs.workload import longest as max_length
@@ -92,9 +92,6 @@ def infer(model: str, given: Given) -> None:
 def as_json(model: str, given: Given, e: Estimate) -> dict[str, Any]:
     """The whole answer."""
     head = {
-        "model": e.model,
-        "hardware": hardware_dict(e.cluster),
-        "workload": e.workload,
         "parallelism": e.parallelism,
         "precision": e.precision,
         "assumptions": e.assumptions,

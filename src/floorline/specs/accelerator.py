@@ -11,6 +11,7 @@ import numpy as np
 
 from floorline.errors import BadInput
 from floorline.num import Num, all_true, number
+from floorline.result import Result
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ FALLBACK = {
 
 
 @dataclass(frozen=True, repr=False)
-class Cluster:
+class Cluster(Result):
     """Equal devices joined by links.
 
     accelerator  the device
@@ -135,6 +136,21 @@ class Cluster:
             if np.ndim(self.devices)
             else f"{float(self.devices):g} × {self.accelerator.name}"
         )
+
+    def answer(self) -> Mapping[str, Any]:
+        """The devices in short, SI units."""
+        device = self.accelerator
+        return {
+            "name": device.name,
+            "title": device.title,
+            "devices": self.devices,
+            "memory": device.memory,
+            "usable_memory": device.usable,
+            "memory_bandwidth": device.memory_bandwidth,
+            "last_level_cache": device.last_level_cache,
+            "peaks": dict(device.peaks),
+            "links": [{"name": x.name, "bandwidth": x.bandwidth, "latency": x.latency} for x in device.links],
+        }
 
     @property
     def link(self) -> Link:
