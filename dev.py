@@ -36,7 +36,7 @@ CHECKS = {
     "mypy": ["-m", "mypy"],
     "import layers": ["-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-logo"],
 }
-PIP = ("--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps", "--require-hashes")
+PIP = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
 
 
 def note(text: str) -> None:
@@ -140,6 +140,7 @@ def prepare(kind: str) -> None:
             make_environment()
         note(f"installing requirements/{kind}.txt")
         if setup(PYTHON, "-m", "pip", "install", *PIP, "-r", f"requirements/{kind}.txt") == 0:
+            setup(PYTHON, "-m", "compileall", "-q", "src")  # so that no later start compiles again
             return stamp(*{"run", kind})
         if grow:  # pip installs nothing where it cannot have all, so what `run` needs is still whole
             stamp("run")

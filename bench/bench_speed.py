@@ -38,7 +38,8 @@ def processor_time(work: Callable[[], object]) -> float:
 
 def start() -> None:
     """One cold start of the command line, its linear algebra on one thread."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment = {**kept, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "floorline", "params", "llama-3.1-8b"]
     subprocess.run(command, env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
 

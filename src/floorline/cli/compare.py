@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import product
 
-from floorline.cli.flags import Flag, Given, argument, signature
+from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.infer import FLAGS as INFER
 from floorline.cli.infer import answer
 from floorline.cli.output import bold, note, print_json, scalar, table
@@ -90,4 +90,4 @@ def lines(estimates: list[Estimate]) -> list[list[str]]:
     return found
 
 
-command = signature(compare, FLAGS, argument("models", "one or more models", many=True))
+command = Command(compare, FLAGS, Argument("models", "one or more models", "*"))

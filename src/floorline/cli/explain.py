@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from floorline.capacity import fit
+from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.fit import FLAGS as FIT
 from floorline.cli.fit import length
 from floorline.cli.flags import (
-    Flag,
-    Given,
-    argument,
     cluster,
     fusion,
     load,
     parallelism,
     precision,
     share,
-    signature,
     whole,
 )
 from floorline.cli.infer import FLAGS as INFER
@@ -151,8 +148,8 @@ def figure(texts: list[str], given: Given) -> Explanation:
     return explain_time(answer(rest[0], given), name)
 
 
-command = signature(
+command = Command(
     explain,
     [f for f in FLAGS if f.name != "input_len"],
-    argument("what", "a formula with its arguments, or a figure and a model", many=True),
+    Argument("what", "a formula with its arguments, or a figure and a model", "*"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from floorline.capacity import Fit, fit
+from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
@@ -10,15 +11,12 @@ from floorline.cli.flags import (
     MODEL,
     PLAN,
     SET,
-    Flag,
-    Given,
     cluster,
     fusion,
     load,
     parallelism,
     precision,
     share,
-    signature,
     whole,
 )
 from floorline.cli.output import bold, note, print_json, scalar, table
@@ -122,4 +120,4 @@ def show(f: Fit) -> None:
         print("would fit with: " + "  or  ".join(f.suggestions))
 
 
-command = signature(fit_command, FLAGS, MODEL)
+command = Command(fit_command, FLAGS, MODEL)

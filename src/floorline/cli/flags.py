@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, replace
-from typing import Annotated, Any
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, fields, replace
+from typing import Any
 
-import numpy as np
-from cyclopts import Parameter
-
+from floorline.cli.command import Argument, Flag, Given
 from floorline.errors import BadInput, Infeasible
 from floorline.implementations import FUSIONS
 from floorline.num import Num
@@ -22,37 +19,6 @@ from floorline.specs.precision import FORMATS, Precision
 from floorline.specs.workload import Decode, Generate
 from floorline.transformer import Transformer
 from floorline.units import parse
-
-Given = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One option of a command.
-
-    name     key under which its text arrives
-    flags    what people type
-    doc      help
-    default  shown in the help
-    switch   whether it takes no value
-    """
-
-    name: str
-    flags: tuple[str, ...]
-    doc: str
-    default: str = ""
-    switch: bool = False
-
-    def parameter(self) -> inspect.Parameter:
-        """As the command line's toolkit wants it."""
-        text = self.doc + (f" [default: {self.default}]" if self.default else "")
-        kind: Any = bool if self.switch else str | None
-        note = Parameter(name=list(self.flags), help=text, negative=(), show_default=False)
-        default: Any = False if self.switch else None
-        return inspect.Parameter(
-            self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, note]
-        )
-
 
 SWITCH = ("no", "yes")
 """Options of a field that is a switch on the command line."""
@@ -108,40 +74,7 @@ SET = Flag(
 )
 
 
-def signature(
-    function: Callable[..., Any], flags: Iterable[Flag], *positional: inspect.Parameter
-) -> Callable[..., Any]:
-    """The function with a signature of positional arguments and flags; it is called with the texts of the flags."""
-
-    unique = {f.name: f for f in flags}
-    empty = {f.name: False if f.switch else None for f in unique.values()}
-
-    absent = [p for p in positional if p.default is None]
-
-    def command(*args: Any, **given: Any) -> Any:
-        with np.errstate(over="raise", divide="raise"):  # a number beyond all bounds is an error, never an answer
-            return function(*args, *(p.default for p in absent[len(args) :]), {**empty, **given})
-
-    command.__doc__ = function.__doc__
-    command.__name__ = function.__name__
-    parameters = [*positional, *(f.parameter() for f in unique.values())]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    return command
-
-
-def argument(name: str, doc: str, *, many: bool = False, optional: bool = False) -> inspect.Parameter:
-    """A positional argument."""
-    note = Parameter(help=doc, allow_leading_hyphen=False)
-    if many:
-        return inspect.Parameter(name, inspect.Parameter.VAR_POSITIONAL, annotation=Annotated[str, note])
-    kind = inspect.Parameter.POSITIONAL_ONLY
-    if optional:
-        return inspect.Parameter(name, kind, default=None, annotation=Annotated[str | None, note])
-    return inspect.Parameter(name, kind, annotation=Annotated[str, note])
-
-
-MODEL = argument("model", "a catalogue name, a hub id, a config.json, or a folder that holds one")
+MODEL = Argument("model", "a catalogue name, a hub id, a config.json, or a folder that holds one")
 
 
 def build(spec: type, given: Given) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from floorline.cli.flags import JSON, MODEL, SET, Flag, Given, build, fusion, load, of_spec, signature, whole
+from floorline.cli.command import Command, Flag, Given
+from floorline.cli.flags import JSON, MODEL, SET, build, fusion, load, of_spec, whole
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import count
 from floorline.errors import BadInput
@@ -109,4 +110,4 @@ def flops(model: str, given: Given) -> None:
         print(table(["message", "pass", "ranks", "buffer", "sent by each", "times"], lines, left=2))
 
 
-command = signature(flops, FLAGS, MODEL)
+command = Command(flops, FLAGS, MODEL)

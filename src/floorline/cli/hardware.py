@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from floorline.catalogue.accelerators import aliases, load_accelerator, names, plain
-from floorline.cli.flags import JSON, Given, argument, signature
+from floorline.cli.command import Argument, Command, Given
+from floorline.cli.flags import JSON
 from floorline.cli.output import bold, print_json, scalar, table
 from floorline.errors import NotFound, near
 from floorline.report import envelope
@@ -45,4 +46,4 @@ def show(d: Accelerator) -> None:
     print(table(["figure", "value", "sources", "note"], rows, left=4))
 
 
-command = signature(hardware, (JSON,), argument("search", "a name, or a word in it", optional=True))
+command = Command(hardware, (JSON,), Argument("search", "a name, or a word in it", "?"))

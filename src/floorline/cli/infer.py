@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
@@ -11,15 +12,12 @@ from floorline.cli.flags import (
     MODEL,
     PLAN,
     SET,
-    Flag,
-    Given,
     build,
     cluster,
     load,
     of_spec,
     parallelism,
     precision,
-    signature,
 )
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
@@ -178,4 +176,4 @@ def show_operators(e: Estimate) -> None:
         print(table(["launch", "runs", "FLOP", "moved", "sent", "serial", "bound"], rows))
 
 
-command = signature(infer, FLAGS, MODEL)
+command = Command(infer, FLAGS, MODEL)

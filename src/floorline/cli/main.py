@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from io import TextIOWrapper
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
-
 from floorline import __version__
-from floorline.errors import FloorlineError, near
+from floorline.cli.command import Command
+from floorline.errors import BadInput, FloorlineError, near
 
 COMMANDS = {
     "params": "exact parameters, by module",
@@ -25,19 +25,6 @@ COMMANDS = {
 }
 
 
-def application() -> App:
-    """All commands; each is imported when it is called."""
-    app = App(
-        name="floorline",
-        help="How long will this transformer take, how much memory does it need, what bounds it, and why?",
-        version=__version__,
-        result_action="return_value",
-    )
-    for name, doc in COMMANDS.items():
-        app.command(f"floorline.cli.{name}:command", name=name, help=doc)
-    return app
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line.
 
@@ -45,22 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     prepare_streams()
     tokens = [dashes(t) for t in (sys.argv[1:] if arguments is None else arguments)]
-    if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:
-        hint = near(tokens[0], COMMANDS)
-        return complain(f"{tokens[0][:40]!r} is no command; {hint}; the commands are {', '.join(COMMANDS)}", 2)
     try:
-        result = application()(tokens, exit_on_error=False, print_error=False)
+        result = run(tokens)
         sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        return result
     except FloorlineError as error:
         return complain(str(error), error.status)
-    except UnusedCliTokensError as error:
-        extra = " ".join(error.unused_tokens or ())
-        return complain(
-            f"{extra[:60]!r} is one argument too many; 'floorline {command_of(tokens)}--help' lists what it takes", 2
-        )
-    except CycloptsError as error:
-        return complain(f"{sentence(str(error))}; 'floorline {command_of(tokens)}--help' lists what it takes", 2)
     except BrokenPipeError:  # the reader has seen enough
         abandon_stdout()
         return 0
@@ -73,6 +50,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain("a number goes beyond what can be computed; expected sizes and rates of real machines", 2)
     except RecursionError:
         return complain("the input is nested too deeply; expected a flat config.json", 2)
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Find the command and run it; without one, say which there are.
+
+    raises BadInput for a command that there is not
+    """
+    name, *rest = tokens or ["--help"]
+    if name in ("--help", "-h"):
+        print(overview())
+        return 0
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        hint = near(name, COMMANDS)
+        raise BadInput(f"{name[:40]!r} is no command; {hint}; the commands are {', '.join(COMMANDS)}")
+    command: Command = import_module(f"floorline.cli.{name}").command
+    try:
+        return command.run(name, rest)
+    except SystemExit as leaving:  # --help has been printed
+        return int(leaving.code or 0)
+
+
+def overview() -> str:
+    """What there is, for ``--help``."""
+    lines = [f"  {name:<10}{doc}" for name, doc in COMMANDS.items()]
+    return "\n".join(
+        (
+            "Usage: floorline COMMAND",
+            "",
+            "How long will this transformer take, how much memory does it need, what bounds it, and why?",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "  --help, -h  what a command takes: floorline COMMAND --help",
+            "  --version   the version",
+        )
+    )
 
 
 def prepare_streams() -> None:
@@ -101,16 +118,6 @@ def dashes(token: str) -> str:
         return token
     name, equals, value = token.partition("=")
     return name.replace("_", "-") + equals + value
-
-
-def command_of(tokens: Sequence[str]) -> str:
-    """The command that was called, for a hint."""
-    return f"{tokens[0]} " if tokens and tokens[0] in COMMANDS else ""
-
-
-def sentence(text: str) -> str:
-    """An error of the toolkit on one line."""
-    return " ".join(text.replace("╭", " ").replace("│", " ").split()).removesuffix(".")
 
 
 def complain(text: str, status: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from floorline.catalogue.load import from_catalogue, models
-from floorline.cli.flags import JSON, Given, argument, signature
+from floorline.cli.command import Argument, Command, Given
+from floorline.cli.flags import JSON
 from floorline.cli.output import print_json, scalar, table
 from floorline.errors import NotFound, near
 from floorline.report import envelope
@@ -31,4 +32,4 @@ def models_command(search: str | None, given: Given) -> None:
     print(table(["name", "type", "parameters", "", "configuration read in"], lines, left=2))
 
 
-command = signature(models_command, (JSON,), argument("search", "a word in a name or hub id", optional=True))
+command = Command(models_command, (JSON,), Argument("search", "a word in a name or hub id", "?"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from floorline.cli.flags import JSON, MODEL, SET, Given, load, signature
+from floorline.cli.command import Command, Given
+from floorline.cli.flags import JSON, MODEL, SET, load
 from floorline.cli.output import bold, print_json, scalar, table
 from floorline.report import envelope
 from floorline.units import count, integer
@@ -35,4 +36,4 @@ def params(model: str, given: Given) -> None:
     print(table(["module", "tensor", "copies", "parameters", "share"], rows, left=2))
 
 
-command = signature(params, (JSON, SET), MODEL)
+command = Command(params, (JSON, SET), MODEL)

@@ -11,6 +11,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
@@ -18,8 +19,6 @@ from floorline.cli.flags import (
     MODEL,
     PLAN,
     SET,
-    Flag,
-    Given,
     build,
     cluster,
     flag_name,
@@ -29,7 +28,6 @@ from floorline.cli.flags import (
     precision,
     ranges,
     share,
-    signature,
     whole,
 )
 from floorline.cli.output import note, print_json, table
@@ -215,4 +213,4 @@ def as_parquet(found: Sweep, model: str, given: Given) -> None:
 
 WRITERS = {"table": as_table, "csv": as_csv, "jsonl": as_jsonl, "json": as_json, "parquet": as_parquet}
 
-command = signature(sweep_command, FLAGS, MODEL)
+command = Command(sweep_command, FLAGS, MODEL)
