@@ -140,7 +140,6 @@ def prepare(kind: str) -> None:
             make_environment()
         note(f"installing requirements/{kind}.txt")
         if setup(PYTHON, "-m", "pip", "install", *PIP, "-r", f"requirements/{kind}.txt") == 0:
-            setup(PYTHON, "-m", "compileall", "-q", "src")  # so that no later start compiles again
             return stamp(*{"run", kind})
         if grow:  # pip installs nothing where it cannot have all, so what `run` needs is still whole
             stamp("run")
