@@ -11,14 +11,20 @@ from floorline.parallel.split import Letters, Split
 from floorline.specs.parallelism import Parallelism
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """What cuts the work.
+    """What cuts the work. Equal plans are one object, from ``Plan.of``: what is derived from one is looked up by it.
 
     splits  in the order in which messages are sent
     """
 
     splits: tuple[Split, ...] = ()
+
+    @staticmethod
+    @cache
+    def of(splits: tuple[Split, ...] = ()) -> Plan:
+        """The plan of some splits."""
+        return Plan(splits)
 
     def group(self, axis: str) -> str:
         """The name of the group that an axis belongs to."""
@@ -44,7 +50,7 @@ def _whole(cut: Plan, letter: str) -> Plan:
     def rest(rules: Letters) -> Letters:
         return tuple((x, axes) for x, axes in rules if x != letter)
 
-    return Plan(tuple(replace(s, letters=rest(s.letters), otherwise=rest(s.otherwise)) for s in cut.splits))
+    return Plan.of(tuple(replace(s, letters=rest(s.letters), otherwise=rest(s.otherwise)) for s in cut.splits))
 
 
 def present(degree: Num) -> bool:
@@ -68,7 +74,7 @@ def plan(parallelism: Parallelism, decoding: bool = False) -> Plan:
     if present(p.dp) or (present(p.cp) and p.zero_stage != "0"):
         shared = data.AXES + (context.AXES if present(p.cp) else ())
         splits.append(data.data(int(p.zero_stage), shared))
-    return Plan((*splits, *(e.split for e in p.extra)))
+    return Plan.of((*splits, *(e.split for e in p.extra)))
 
 
 def degrees(parallelism: Parallelism, kv_heads: Num) -> dict[str, Num]:
