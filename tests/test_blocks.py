@@ -164,7 +164,7 @@ def test_launches_hold_all_arithmetic(model: Transformer, software: str, policy:
     """The launches of a training pass, which times are made of, have the FLOP of its operators, which counts are."""
     for stack, numbers in Step(model, 2.0, 512.0, 0.0, 512.0).stacks:
         used = implementation(software)
-        rows = program.training(stack.block, used, Plan.of(), policy, frozenset())
+        rows = program.training(stack.block, used, Plan.of(()), policy, frozenset())
         ops = (stack.block.ops, passes.backward(stack.block, used, policy))
         for launches, operators in zip(rows, ops, strict=False):
             launched = sum(float(numbers.value(p)) for row in launches for _, p in row.flops)

@@ -61,7 +61,7 @@ def test_rows_of_flash_with_full_recompute() -> None:
     st, num = Step(LLAMA, 1.0, 512.0, 0.0, 512.0).stacks[1]
     ops = passes.backward(st.block, ALL["flash"], "full")
     assert len({o.name for o in ops}) == len(ops)
-    rows = program.training(st.block, ALL["flash"], Plan.of(), "full", frozenset())[1]
+    rows = program.training(st.block, ALL["flash"], Plan.of(()), "full", frozenset())[1]
     assert sum(num.value(f) for r in rows for _, f in r.flops) == sum(num.value(f) for o in ops for f in o.flops())
 
 

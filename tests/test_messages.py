@@ -348,5 +348,5 @@ def test_more_axes_never_change_who_sends_what_inside_one(kinds: Mapping[str, An
 
 
 def test_a_plan_without_degrees_is_empty() -> None:
-    assert plan(Parallelism()) == Plan.of()
+    assert plan(Parallelism()) == Plan.of(())
     assert [s.group for s in plan(Parallelism(tp=2, cp=2, dp=2)).splits] == ["tensor", "data", "data"]

@@ -77,7 +77,7 @@ def test_a_route_moves_each_token_once_and_goes_back_the_same_way() -> None:
     experts = block("experts", "x[BTD]", ops, "y", derived=(("C", "B*T*k/E"),))
     sizes = {"B": 2.0, "T": 8.0, "D": 16.0, "E": 4.0, "k": 2.0, "f": 32.0}
     numbers = Numbers(sizes, derived=dict(experts.derived))
-    first, *_, last = inference(experts, FLASH, Plan.of())
+    first, *_, last = inference(experts, FLASH, Plan.of(()))
     assert (first.name, last.name) == ("dispatch", "combine")
     slots, tokens = 4 * (2 * 8 * 2 / 4) * 16, 2 * 8 * 16
     assert price(first, numbers, Precision()).bytes == price(last, numbers, Precision()).bytes == 2 * (tokens + slots)

@@ -131,6 +131,15 @@ class Case:
         prompt = Step(self.model, held, maximum(length - 1.0, 1.0), 0.0, 1.0, self.parallelism, self.precision)
         return inference_memory(prompt, length, self.fusion, self.most_tokens)
 
+    def concurrency(self, weights: Num, length: Num) -> Num:
+        """Sequences of this length whose keys and values fit beside the weights and the largest prefill step."""
+        plan, formats = self.parallelism, self.precision
+        many = Step(self.model, MOST_SEQUENCES, maximum(length - 1.0, 1.0), 0.0, 1.0, plan, formats)
+        prefill = activation_bytes(prefill_step(many, self.most_tokens), self.fusion)
+        space = self.budget - weights - prefill
+        each = kv_bytes(Step(self.model, plan.dp, 1.0, length - 1.0, 1.0, plan, formats, decoding=True))
+        return where(space > 0.0, floor(space / each), 0.0) * plan.dp
+
     def fits(self, batch: Num, length: Num) -> object:
         """Whether that is within the budget."""
         return self.memory(batch, length).total <= self.budget
@@ -162,7 +171,7 @@ def fit(
     >>> bool(answer.fits), answer.memory.weights
     (False, 141107412992.0)
     """
-    made = load_model(model)  # type: ignore[arg-type]
+    made = load_model(model)
     plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
     cluster = load_cluster(cluster, plan.devices) if not isinstance(cluster, Cluster) else cluster
     longest: Num = 2048.0 if made.max_positions is None else made.max_positions
@@ -184,11 +193,6 @@ def fit(
     )
     memory = case.memory(work.batch, tokens)
     alone = np.ndim(memory.total) == 0
-    one = Step(made, plan.dp, 1.0, tokens - 1.0, 1.0, plan, formats, decoding=True)
-    each = kv_bytes(one)
-    many = Step(made, MOST_SEQUENCES, maximum(tokens - 1.0, 1.0), 0.0, 1.0, plan, formats)
-    largest_prefill = activation_bytes(prefill_step(many, limits.max_num_batched_tokens), fusion)
-    space = case.budget - memory.weights - largest_prefill
     positions: Num = LONGEST if made.max_positions is None else made.max_positions
     whole = Step(made, work.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True)
     return Fit(
@@ -204,7 +208,7 @@ def fit(
         kv_per_token=kv_bytes(replace(whole, batch=1.0, earlier=0.0)),
         max_batch=most(lambda n: case.fits(n, tokens), MOST_SEQUENCES),
         max_context=minimum(most(lambda n: case.fits(work.batch, n), LONGEST), positions),
-        max_concurrency=maximum(where(space > 0.0, floor(space / each), 0.0) * plan.dp, 0.0),
+        max_concurrency=case.concurrency(memory.weights, tokens),
         suggestions=suggestions(case, work.batch, tokens)
         if suggest and alone and not case.fits(work.batch, tokens)
         else (),

@@ -125,7 +125,7 @@ def count(
     >>> count(nano, Prefill(prompt_len=1024, logits="all")).flops
     291648307200.0
     """
-    made = load_model(model)  # type: ignore[arg-type]
+    made = load_model(model)
     if attention not in ("full", "causal"):
         raise BadInput(f"attention is {attention[:40]!r}; expected full or causal")
     if recompute not in ("none", "selective", "full"):
@@ -255,7 +255,7 @@ def saved_bytes(
     >>> saved_bytes(gpt2, Train(seq_len=512))["block"]
     28319744.0
     """
-    made = load_model(model)  # type: ignore[arg-type]
+    made = load_model(model)
     formats = (precision or Precision.of(made.format)).in_training()
     step = Step(made, workload.micro_batch, workload.seq_len, 0.0, workload.seq_len, precision=formats)
     software = implementation(fusion)

@@ -178,7 +178,7 @@ def estimate(
     """
     if not isinstance(workload, Prefill | Decode | Generate | Train):
         raise BadInput(f"the workload is a {type(workload).__name__}; expected Prefill, Decode or Generate")
-    made = load_model(model)  # type: ignore[arg-type]
+    made = load_model(model)
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
     assumed = assumptions or Assumptions()

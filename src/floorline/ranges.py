@@ -13,12 +13,12 @@ POWERS = re.compile(r"(\d+)\*\*(\d+)\.\.(?:\1\*\*)(\d+)")
 
 
 def values(text: str) -> list[float]:
-    """Numbers of a list or a range: "1,2,4", "128:4096:128" (the end included), "2**0..2**10".
+    """Numbers of a list or a range: "1,2,4", "128:4096:128" (the end included), "1..8", "2**0..2**10".
 
     raises BadInput for what is neither, an empty range, or more than ten million numbers
 
-    >>> values("1,2,4"), values("128:512:128"), values("2**0..2**3")
-    ([1.0, 2.0, 4.0], [128.0, 256.0, 384.0, 512.0], [1.0, 2.0, 4.0, 8.0])
+    >>> values("1,2,4"), values("128:512:128"), values("1..3"), values("2**0..2**3")
+    ([1.0, 2.0, 4.0], [128.0, 256.0, 384.0, 512.0], [1.0, 2.0, 3.0], [1.0, 2.0, 4.0, 8.0])
     """
     found: list[float] = []
     for part in text.split(","):
@@ -36,6 +36,8 @@ def part_values(part: str, text: str) -> Iterator[float]:
         if last > 60 or base > 1000:
             raise BadInput(f"{part!r}: the powers go beyond any size; expected such as 2**0..2**10")
         yield from (float(np.power(float(base), e)) for e in range(first, last + 1))
+    elif ".." in part:
+        yield from part_values(part.replace("..", ":"), text)
     elif ":" in part:
         ends = [scalar(p, text) for p in part.split(":")]
         if len(ends) not in (2, 3) or (len(ends) == 3 and ends[2] <= 0) or ends[1] < ends[0]:

@@ -144,7 +144,7 @@ def sweep(
     >>> len(s), s.columns["reason"].tolist()[1]
     (4, 'tp∤heads')
     """
-    made = load_model(model)  # type: ignore[arg-type]
+    made = load_model(model)
     axes = {
         name: np.atleast_1d(np.asarray(v if np.ndim(v) == 0 else list(v), dtype=np.float64)) for name, v in vary.items()
     }
@@ -169,17 +169,32 @@ def sweep(
     owners = {name: given.owner(name) for name in axes}
     wanted = tuple(ANSWERS) if only is None else (*dict.fromkeys((*map(known_column, only), "feasible", "reason")),)
     given.changed({name: (owners[name], column) for name, column in axes.items()}, validate=True)
-    size = chunk_size(workload, axes)
-    parts: list[dict[str, Any]] = []
-    for start in range(0, points, size):
-        index = np.unravel_index(np.arange(start, min(start + size, points)), shape) if shape else ()
-        chosen = {name: axes[name][i] for name, i in zip(axes, index, strict=True)}
-        point = given.changed({name: (owners[name], column) for name, column in chosen.items()})
-        parts.append({**chosen, **columns(point.estimate(), min(size, points - start), gpu_memory_utilization, wanted)})
-        if progress:
-            progress(min(start + size, points), points)
+    parts = evaluated(given, axes, owners, wanted, gpu_memory_utilization, progress)
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     return Sweep(joined, tuple(axes))
+
+
+def evaluated(
+    given: Point,
+    axes: Mapping[str, Array],
+    owners: Mapping[str, str],
+    wanted: Sequence[str],
+    utilisation: Num,
+    progress: Callable[[int, int], None] | None,
+) -> list[dict[str, Any]]:
+    """The columns of every point, chunk by chunk."""
+    shape = tuple(len(v) for v in axes.values())
+    points, size = int(np.prod(shape)) if shape else 1, chunk_size(given.workload, axes)
+    parts: list[dict[str, Any]] = []
+    for start in range(0, points, size):
+        stop = min(start + size, points)
+        index = np.unravel_index(np.arange(start, stop), shape) if shape else ()
+        chosen = {name: axes[name][i] for name, i in zip(axes, index, strict=True)}
+        point = given.changed({name: (owners[name], column) for name, column in chosen.items()})
+        parts.append({**chosen, **columns(point.estimate(), stop - start, utilisation, wanted)})
+        if progress:
+            progress(stop, points)
+    return parts
 
 
 def chunk_size(workload: Workload, axes: Mapping[str, Array]) -> int:

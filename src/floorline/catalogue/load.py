@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 LARGEST_FILE = 2_000_000
 
 
-def load_model(what: str | os.PathLike[str] | Mapping[str, object] | Transformer) -> Transformer:
+def load_model(what: object) -> Transformer:
     """A model by catalogue name, hub id, path of a ``config.json``, folder that holds one, or dict.
 
     raises NotFound (status 3) for a name that nobody knows, with near ones; BadInput (status 2) for a broken file

@@ -5,12 +5,13 @@ from __future__ import annotations
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import JSON, MODEL, SET, build, fusion, load, of_spec, whole
 from floorline.cli.output import bold, note, print_json, scalar, table
-from floorline.counts import count
+from floorline.counts import Count, count
 from floorline.errors import BadInput
 from floorline.implementations import FUSIONS
 from floorline.report import envelope
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.workload import Prefill, Train
+from floorline.transformer import Transformer
 from floorline.units import data, integer
 
 FLAGS = (
@@ -72,6 +73,11 @@ def flops(model: str, given: Given) -> None:
     if given["json"]:
         print_json(envelope("flops", {**given, "model": model}, c.to_dict(), model=made))
         return
+    show(made, c)
+
+
+def show(made: Transformer, c: Count) -> None:
+    """The counts as tables."""
     print(bold(f"{made.name}: {integer(scalar(c.flops))} FLOP"))
     print(
         f"forward {integer(scalar(c.forward))}, backward {integer(scalar(c.backward))}; {data(scalar(c.bytes))} moved ({c.fusion})"

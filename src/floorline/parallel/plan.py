@@ -22,7 +22,7 @@ class Plan:
 
     @staticmethod
     @cache
-    def of(splits: tuple[Split, ...] = ()) -> Plan:
+    def of(splits: tuple[Split, ...]) -> Plan:
         """The plan of some splits."""
         return Plan(splits)
 
