@@ -24,8 +24,6 @@ Num: TypeAlias = float | Array
 ceil = np.ceil
 floor = np.floor
 log2 = np.log2
-maximum = np.maximum
-minimum = np.minimum
 power = np.power
 
 
@@ -42,12 +40,36 @@ def number(value: object) -> Num:
     return array if array.ndim else float(array)
 
 
+def maximum(a: Num, b: Num) -> Num:
+    """The larger of two numbers, elementwise; nan where either is. Two floats do not take NumPy's long way round.
+
+    >>> maximum(1.0, 2.0)
+    2.0
+    """
+    if isinstance(a, float) and isinstance(b, float):
+        return a if a >= b or a != a else b
+    return np.maximum(a, b)
+
+
+def minimum(a: Num, b: Num) -> Num:
+    """The smaller of two numbers, elementwise; nan where either is.
+
+    >>> minimum(1.0, 2.0)
+    1.0
+    """
+    if isinstance(a, float) and isinstance(b, float):
+        return a if a <= b or a != a else b
+    return np.minimum(a, b)
+
+
 def where(condition: object, yes: Num, no: Num) -> Num:
     """``yes`` where the condition holds, else ``no``; a scalar stays a scalar.
 
     >>> float(where(2.0 > 1.0, 5.0, 0.0))
     5.0
     """
+    if isinstance(condition, (bool, np.bool_)) and isinstance(yes, float) and isinstance(no, float):
+        return yes if condition else no
     result: Num = np.where(np.asarray(condition), yes, no)[()]
     return result
 

@@ -85,7 +85,7 @@ class Step:
 
     def numbers(self, attention: str = "") -> Iterator[tuple[Stack, Numbers]]:
         """Each stack with its numbers, under an attention convention."""
-        if (attention or self.attention) == "full":
+        if self.decoding or (attention or self.attention) == "full":  # one new token sees everything
             yield from self.stacks
             return
         share = visible_share(self.tokens, self.earlier + self.tokens)
@@ -126,7 +126,8 @@ class Step:
         cached: Num = 0.0
         sent: Num = 0.0
         received: Num = 0.0
-        last = self.model.stacks[-2] if len(self.model.stacks) > 1 and not self.every_logit else None
+        whole = self.every_logit or self.decoding or len(self.model.stacks) == 1
+        last = None if whole else self.model.stacks[-2]
         for stack, numbers in self.numbers("causal"):
             least = compulsory(stack.block, self.cut(stack))
             once = total(numbers.value(p) for p in least.flops)
