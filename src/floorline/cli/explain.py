@@ -8,17 +8,10 @@ from floorline.capacity import fit
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.fit import FLAGS as FIT
 from floorline.cli.fit import length
-from floorline.cli.flags import (
-    cluster,
-    fusion,
-    load,
-    parallelism,
-    precision,
-    share,
-    whole,
-)
+from floorline.cli.flags import cluster, fusion, parallelism, precision, share, whole
 from floorline.cli.infer import FLAGS as INFER
 from floorline.cli.infer import answer
+from floorline.cli.model import load
 from floorline.cli.output import bold, print_json, table
 from floorline.counts import count
 from floorline.errors import BadInput, near

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from floorline.capacity import Fit, fit
 from floorline.cli.command import Command, Flag, Given
-from floorline.cli.flags import (
-    FORMAT,
-    HARDWARE,
-    JSON,
-    MODEL,
-    PLAN,
-    SET,
-    cluster,
-    fusion,
-    load,
-    parallelism,
-    precision,
-    share,
-    whole,
-)
+from floorline.cli.flags import FORMAT, HARDWARE, PLAN, cluster, fusion, parallelism, precision, share, whole
+from floorline.cli.model import JSON, MODEL, SET, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.implementations import FUSIONS
 from floorline.memory import STEP_TOKENS, UTILISATION

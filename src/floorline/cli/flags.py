@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
-from floorline.cli.command import Argument, Flag, Given
+from floorline.cli.command import Flag, Given
 from floorline.errors import BadInput, Infeasible
 from floorline.implementations import FUSIONS
 from floorline.num import Num
@@ -47,7 +47,6 @@ def of_spec(spec: type, *, skip: Iterable[str] = ()) -> tuple[Flag, ...]:
     return tuple(found)
 
 
-JSON = Flag("json", ("--json",), "print JSON with a schema version instead of tables", switch=True)
 HARDWARE = (
     Flag("hardware", ("--hardware", "--gpu"), "accelerator: a catalogue name, or a TOML file", "h100-sxm"),
     Flag(
@@ -67,14 +66,6 @@ FORMAT = (
     *(replace(f, default="that of --dtype") for f in of_spec(Precision) if f.name != "gradients"),
 )
 PLAN = of_spec(Parallelism, skip=("zero_stage", "extra"))
-SET = Flag(
-    "set",
-    ("--set",),
-    "other sizes of the model: KEY=VALUE[,KEY=VALUE] of its configuration, such as num_hidden_layers=4",
-)
-
-
-MODEL = Argument("model", "a catalogue name, a hub id, a config.json, or a folder that holds one")
 
 
 def build(spec: type, given: Given) -> Any:
@@ -230,42 +221,6 @@ def fusion(given: Given, default: str = "flash") -> str:
     if name not in FUSIONS:
         raise BadInput(f"--fusion is {str(name)[:40]!r}; expected one of {', '.join(FUSIONS)}")
     return str(name)
-
-
-def load(name: str, given: Given) -> Transformer:
-    """The model, with other sizes where ``--set`` gives some."""
-    from floorline.catalogue.load import load_model
-    from floorline.huggingface.read import read
-
-    model = load_model(name)
-    new = assignments(given.get("set") or "")
-    return read({**model.config, **{k: typed(v) for k, v in new.items()}}, model.name, model.source) if new else model
-
-
-def typed(text: str) -> object:
-    """A configuration value: true, false, null, a number or a word."""
-    if text in ("true", "false", "null"):
-        return {"true": True, "false": False, "null": None}[text]
-    try:
-        number = scalar(text)
-    except BadInput:
-        return text
-    return int(number) if number == int(number) else number
-
-
-def assignments(text: str) -> dict[str, str]:
-    """KEY=VALUE pairs between commas.
-
-    >>> assignments("n_layer=4,bias=false")
-    {'n_layer': '4', 'bias': 'false'}
-    """
-    found = {}
-    for part in filter(None, text.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or not key or not value:
-            raise BadInput(f"{part[:40]!r} is no KEY=VALUE; expected such as num_hidden_layers=4")
-        found[key.strip()] = value.strip()
-    return found
 
 
 NUMERIC: dict[str, Field[Any] | None] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from floorline.cli.command import Command, Flag, Given
-from floorline.cli.flags import JSON, MODEL, SET, build, fusion, load, of_spec, whole
+from floorline.cli.flags import build, fusion, of_spec, whole
+from floorline.cli.model import JSON, MODEL, SET, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import Count, count
 from floorline.errors import BadInput

@@ -5,20 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from floorline.cli.command import Command, Flag, Given
-from floorline.cli.flags import (
-    FORMAT,
-    HARDWARE,
-    JSON,
-    MODEL,
-    PLAN,
-    SET,
-    build,
-    cluster,
-    load,
-    of_spec,
-    parallelism,
-    precision,
-)
+from floorline.cli.flags import FORMAT, HARDWARE, PLAN, build, cluster, of_spec, parallelism, precision
+from floorline.cli.model import JSON, MODEL, SET, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floorline.catalogue.load import from_catalogue, models
 from floorline.cli.command import Argument, Command, Given
-from floorline.cli.flags import JSON
+from floorline.cli.model import JSON
 from floorline.cli.output import print_json, scalar, table
 from floorline.errors import NotFound, near
 from floorline.report import envelope

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from floorline.cli.command import Command, Given
-from floorline.cli.flags import JSON, MODEL, SET, load
+from floorline.cli.model import JSON, MODEL, SET, load
 from floorline.cli.output import bold, print_json, scalar, table
 from floorline.report import envelope
 from floorline.units import count, integer

@@ -15,14 +15,10 @@ from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
-    JSON,
-    MODEL,
     PLAN,
-    SET,
     build,
     cluster,
     flag_name,
-    load,
     numbers,
     of_spec,
     precision,
@@ -30,6 +26,7 @@ from floorline.cli.flags import (
     share,
     whole,
 )
+from floorline.cli.model import JSON, MODEL, SET, load
 from floorline.cli.output import note, print_json, table
 from floorline.errors import BadInput
 from floorline.memory import UTILISATION
