@@ -330,3 +330,12 @@ def test_many_points() -> None:
             {"batch": [found["batch"]], "context_len": [found["context_len"]]},
         )
         assert next(iter(one.rows())) == found
+
+
+def test_devices_that_the_other_degrees_leave_are_data_parallel() -> None:
+    """With --devices each point takes all of them: a batch of 8 on 8 devices at tp 1, 2 and 4 is 1, 2 and 4 on a rank."""
+    rows = points("llama-3.1-8b", "--devices", "8", "--tp", "1,2,4", "--batch-size", "8", *SHORT)
+    alone = [ask("infer", "llama-3.1-8b", "--devices", "8", "--tp", tp, "--batch-size", "8", *SHORT) for tp in "124"]
+    assert all(row["feasible"] for row in rows)
+    assert [row["latency_floor_s"] for row in rows] == [one["latency_s"]["floor"] for one in alone]
+    assert [row["kv_cache_bytes"] for row in rows] == [one["memory"]["kv_cache"] for one in alone]

@@ -165,6 +165,7 @@ def sweep(
         parallelism or Parallelism(),
         precision or Precision.of(made.format),
         assumptions or Assumptions(),
+        fill,
     )
     owners = {name: given.owner(name) for name in axes}
     wanted = tuple(ANSWERS) if only is None else (*dict.fromkeys((*map(known_column, only), "feasible", "reason")),)
