@@ -173,7 +173,7 @@ def fit(
     """
     made = load_model(model)
     plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
-    cluster = load_cluster(cluster, plan.devices) if not isinstance(cluster, Cluster) else cluster
+    cluster = load_cluster(cluster, plan.devices)
     longest: Num = 2048.0 if made.max_positions is None else made.max_positions
     asked = Decode(batch=batch, context_len=number(longest if length is None else length) - 1.0)
     limits = Limits(gpu_memory_utilization=gpu_memory_utilization, max_num_batched_tokens=max_num_batched_tokens)

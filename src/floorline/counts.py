@@ -16,10 +16,10 @@ from floorline.program import Row
 from floorline.result import Result
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Prefill, Train, Workload, longest
-from floorline.step import Step
+from floorline.specs.workload import Train, Workload, longest
+from floorline.step import Step, single
 from floorline.tensor import GRADIENT, TOKENS, Tensor
-from floorline.transformer import Stack, Transformer
+from floorline.transformer import Stack
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ def count(
     Source of the convention: a multiply-add is two; biases, norms, softmax and activations count none, as PyTorch's
     FlopCounterMode. Example: GPT-2 without biases, one sequence of 1024 (nanoGPT, transformer_sizing.ipynb).
 
+    >>> from floorline.specs.workload import Prefill
     >>> nano = {"model_type": "gpt2", "bias": False}
     >>> count(nano, Prefill(prompt_len=1024, logits="all")).flops
     291648307200.0
@@ -142,12 +143,14 @@ def count(
         step = Step(made, batch, workload.seq_len, 0.0, workload.seq_len, plan, formats, attention, every_logit=True)
         times, parts = workload.global_batch / batch, list(training(step, fusion, recompute))
     else:
-        step = inference_step(made, workload, plan, formats, attention)
+        step = single(made, workload, plan, formats, attention)
         times, parts = 1.0, list(inference(step, fusion))
     operators = tuple(o for part in parts for o in part_operators(part, times))
     forward = total(o.flops for o in operators if o.part == "forward")
     backward = total(o.flops for o in operators if o.part == "backward")
-    moved = total(row_bytes(row, p.numbers, formats) * p.stack.repeat * times for p in parts for row in p.rows)
+    moved = total(
+        program.price(row, p.numbers, formats).bytes * p.stack.repeat * times for p in parts for row in p.rows
+    )
     messages = tuple(m for part in parts for m in part_messages(part, times, formats))
     return Count(
         forward + backward, forward, backward, moved, attention, implementation(fusion).name, operators, messages
@@ -162,29 +165,6 @@ class Part:
     stack: Stack
     numbers: Numbers
     rows: tuple[Row, ...]
-
-
-def inference_step(
-    model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str
-) -> Step:
-    """The step of a single pass."""
-    if isinstance(workload, Prefill):
-        every = workload.logits == "all"
-        logits = workload.prompt_len if every else 1.0
-        return Step(
-            model,
-            workload.batch,
-            workload.prompt_len,
-            workload.cached_len,
-            logits,
-            plan,
-            precision,
-            attention,
-            every_logit=every,
-        )
-    if isinstance(workload, Decode):
-        return Step(model, workload.batch, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
-    raise BadInput(f"{type(workload).__name__} is many steps; count its Prefill and its Decode steps one by one")
 
 
 def inference(step: Step, fusion: str) -> Iterator[Part]:
@@ -222,19 +202,14 @@ def part_messages(part: Part, times: Num, precision: Precision) -> Iterator[Mess
     for row in part.rows:
         if row.message is None:
             continue
-        tensor, ranks = row.message.inputs[0], part.numbers.ranks(row.message.axes)
+        tensor = row.message.inputs[0]
+        buffer, ranks = program.message_size(row.message, part.numbers, precision)
         if all_true(number(ranks) == 1.0):
             continue
         once = tensor.role == GRADIENT or part.name == "update"
-        buffer = part.numbers.value(row.message.message) * precision.bytes(tensor.role, tensor.format)
         sent = program.price(row, part.numbers, precision).sent
         repeat = part.stack.repeat * (1.0 if once else times)
         yield Message(f"{part.stack.block.name}.{row.name}", part.name, row.message.kind, ranks, buffer, sent, repeat)
-
-
-def row_bytes(row: Row, numbers: Numbers, precision: Precision) -> Num:
-    """Bytes that a launch reads and writes."""
-    return program.price(row, numbers, precision).bytes
 
 
 def saved_bytes(

@@ -9,7 +9,7 @@ rules   points that break one are nan, with a reason
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload, longest
-from floorline.step import Step
+from floorline.step import Step, single
 from floorline.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def estimate(
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
     assumed = assumptions or Assumptions()
-    cluster = load_cluster(cluster, plan.devices) if not isinstance(cluster, Cluster) else cluster
+    cluster = load_cluster(cluster, plan.devices)
     feasible, index, values = check(made, workload, cluster, plan)
     phases = tuple(
         Phase(name, step, cluster, assumed, feasible, many)
@@ -236,27 +236,19 @@ def steps(
     model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str
 ) -> tuple[tuple[str, Step, Num | None], ...]:
     """The phases of a workload: name, step, and how many of them at growing contexts (None: one)."""
-    if isinstance(workload, Decode):
-        held = spread(workload.batch, plan.dp)
-        step = Step(model, held, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
-        return (("decode", step, None),)
-    if isinstance(workload, Prefill):
-        every = workload.logits == "all"
-        logits = workload.prompt_len if every else 1.0
-        held = spread(workload.batch, plan.dp)
-        step = Step(
-            model, held, workload.prompt_len, workload.cached_len, logits, plan, precision, attention, every_logit=every
-        )
-        return (("prefill", step, None),)
     if isinstance(workload, Generate):
         prompt = Prefill(batch=workload.batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len)
-        start = workload.cached_len + workload.prompt_len
-        step = Step(model, spread(workload.batch, plan.dp), 1.0, start, 1.0, plan, precision, attention, decoding=True)
+        first = Decode(batch=workload.batch, context_len=workload.cached_len + workload.prompt_len)
         prefill = steps(model, prompt, plan, precision, attention)
-        return (*prefill, ("decode", step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
-    raise BadInput(
-        "a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate"
-    )
+        (name, step, _), *_ = steps(model, first, plan, precision, attention)
+        return (*prefill, (name, step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
+    if isinstance(workload, Train):
+        raise BadInput(
+            "a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate"
+        )
+    step = single(model, workload, plan, precision, attention)
+    name = "decode" if step.decoding else "prefill"
+    return ((name, replace(step, batch=spread(step.batch, plan.dp)), None),)
 
 
 def spread(batch: Num, replicas: Num) -> Num:

@@ -278,7 +278,7 @@ def update(block: Block, plan: Plan, shared: frozenset[str] = frozenset()) -> Wa
     if plan.gradients:
         for op in block.ops:
             for t in op.weights:
-                layout = {a: x for a, x in walk.places(op).items() if x in t.letters}
+                layout = walk.given(t, walk.places(op), {})
                 if t.name not in walk.converted and t.name not in shared:
                     walk.converted[t.name] = [layout]
                     walk.change(

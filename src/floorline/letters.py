@@ -150,10 +150,6 @@ class Product:
         """The same count for one rank of ``axes``."""
         return replace(self, axes=axes)
 
-    def rename(self, names: Mapping[str, str]) -> Product:
-        """The same count with other letters, as a stack binds a token letter to its own stream."""
-        return replace(self, letters="".join(names.get(letter, letter) for letter in self.letters))
-
 
 class Numbers:
     """Values of letters, named shares and mesh axes, with products remembered.

@@ -105,9 +105,15 @@ def price(row: Row, numbers: Numbers, precision: Precision) -> Cost:
         moved = moved + numbers.value(piece.elements) * precision.bytes(piece.tensor.role, piece.tensor.format)
     if row.message is None:
         return Cost(flops, moved)
-    tensor = row.message.inputs[0]
-    buffer = numbers.value(row.message.message) * precision.bytes(tensor.role, tensor.format)
-    return Cost(flops, moved, WIRE[row.message.kind](buffer, numbers.ranks(row.message.axes)))
+    buffer, ranks = message_size(row.message, numbers, precision)
+    return Cost(flops, moved, WIRE[row.message.kind](buffer, ranks))
+
+
+def message_size(message: Collective, numbers: Numbers, precision: Precision) -> tuple[Num, Num]:
+    """Bytes of a collective's buffer, and the ranks of its group."""
+    tensor = message.inputs[0]
+    buffer = numbers.value(message.message) * precision.bytes(tensor.role, tensor.format)
+    return buffer, numbers.ranks(message.axes)
 
 
 @cache

@@ -8,6 +8,7 @@ from functools import cache, cached_property
 
 from floorline import passes, program
 from floorline.block import Block
+from floorline.errors import BadInput
 from floorline.formulas.collectives import all_to_all_bytes, least_own_bytes, least_share_bytes, message_time
 from floorline.formulas.inference import visible_share
 from floorline.formulas.roofline import kernel_time
@@ -20,6 +21,7 @@ from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
+from floorline.specs.workload import Decode, Prefill, Workload
 from floorline.tensor import CACHE, WEIGHT
 from floorline.transformer import Stack, Transformer
 
@@ -193,6 +195,21 @@ class Floor:
         return largest((self.compute, self.memory, self.link))
 
 
+def single(model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str) -> Step:
+    """The step of a workload that is one pass: a prefill, or the decoding of one token.
+
+    raises BadInput for a workload of many steps
+    """
+    if isinstance(workload, Decode):
+        return Step(model, workload.batch, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
+    if isinstance(workload, Prefill):
+        every = workload.logits == "all"
+        logits = workload.prompt_len if every else 1.0
+        tokens, earlier = workload.prompt_len, workload.cached_len
+        return Step(model, workload.batch, tokens, earlier, logits, plan, precision, attention, every_logit=every)
+    raise BadInput(f"{type(workload).__name__} is many steps; count its Prefill and its Decode steps one by one")
+
+
 @dataclass(frozen=True, eq=False)
 class Least:
     """What a block cannot do without: arithmetic, weights and cache once, messages.
@@ -209,7 +226,8 @@ class Least:
 
 @cache
 def compulsory(block: Block, cut: Plan) -> Least:
-    """The least of a block: rows of a lookup into a table of the whole model are left out, since the head reads it all."""
+    """The least of a block. Rows that a lookup reads of the model's own table are left out: a tied head reads them anyway,
+    and a floor may be low by a few rows."""
     rows = program.inference(block, implementation("compulsory"), cut)
     read = [p for row in rows for p in row.reads]
     written = [p for row in rows for p in row.writes if p.tensor.role == CACHE]
@@ -225,8 +243,7 @@ def compulsory(block: Block, cut: Plan) -> Least:
 def least_moved(row: Row, numbers: Numbers, precision: Precision) -> tuple[Num, Num]:
     """Bytes that any algorithm for this message must send from a rank, and must bring to it."""
     assert row.message is not None
-    tensor, ranks = row.message.inputs[0], numbers.ranks(row.message.axes)
-    buffer = numbers.value(row.message.message) * precision.bytes(tensor.role, tensor.format)
+    buffer, ranks = program.message_size(row.message, numbers, precision)
     send, receive = LEAST[row.message.kind]
     return send(buffer, ranks), receive(buffer, ranks)
 

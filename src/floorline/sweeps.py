@@ -151,7 +151,7 @@ def sweep(
     for name, column in axes.items():
         if not column.size:
             raise BadInput(f"{name} has no values to vary over; expected at least one")
-    cluster = load_cluster(cluster) if not isinstance(cluster, Cluster) else cluster
+    cluster = load_cluster(cluster)
     shape = tuple(len(v) for v in axes.values())
     points = int(np.prod([float(n) for n in shape])) if shape else 1
     if points > MOST_POINTS:
@@ -169,7 +169,8 @@ def sweep(
     )
     owners = {name: given.owner(name) for name in axes}
     wanted = tuple(ANSWERS) if only is None else (*dict.fromkeys((*map(known_column, only), "feasible", "reason")),)
-    given.changed({name: (owners[name], column) for name, column in axes.items()}, validate=True)
+    for name, column in axes.items():  # each input by itself: their columns have different lengths
+        given.changed({name: (owners[name], column)})
     parts = evaluated(given, axes, owners, wanted, gpu_memory_utilization, progress)
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     return Sweep(joined, tuple(axes))
@@ -235,16 +236,11 @@ class Point:
             raise BadInput(f"{name!r} is nothing that can vary; {near(name, known)}; there are: {', '.join(known)}")
         return known[name]
 
-    def changed(self, new: Mapping[str, tuple[str, Array]], validate: bool = False) -> Point:
-        """The same point with some inputs replaced by columns of equal length (or, to validate them, of any)."""
+    def changed(self, new: Mapping[str, tuple[str, Array]]) -> Point:
+        """The same point with some inputs replaced by columns of equal length."""
         by: dict[str, dict[str, Any]] = {}
         for name, (owner, column) in new.items():
             by.setdefault(owner, {})[name] = column
-        if validate:
-            for owner, found in by.items():
-                for name, column in found.items():
-                    self.changed({name: (owner, column)})
-            return self
         result = self
         for part in ("workload", "parallelism", "assumptions"):
             if part in by:

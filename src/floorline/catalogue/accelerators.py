@@ -27,14 +27,16 @@ FORMATS = ("fp64", "fp64_tensor", "fp32", "tf32", "fp16", "bf16", "fp8", "int8",
 LARGEST_FILE = 1_000_000
 
 
-def load_cluster(what: str | os.PathLike[str] | Accelerator, devices: Num = 1.0) -> Cluster:
-    """Equal devices by catalogue name, by the path of a TOML file, or of an Accelerator.
+def load_cluster(what: str | os.PathLike[str] | Accelerator | Cluster, devices: Num = 1.0) -> Cluster:
+    """Equal devices by catalogue name, by the path of a TOML file, or of an Accelerator; a Cluster stays what it is.
 
     raises NotFound for a name that nobody knows, BadInput for a broken file or a senseless count
 
     >>> float(load_cluster("H100 SXM", devices=8).accelerator.memory_bandwidth)
     3350000000000.0
     """
+    if isinstance(what, Cluster):
+        return what
     return Cluster(what if isinstance(what, Accelerator) else load_accelerator(what), devices)
 
 

@@ -37,7 +37,8 @@ def prompt(model: Transformer, given: Given) -> str | None:
         return str(given["prompt_len"])
     if not model.learned_positions or model.max_positions is None:
         return None
-    rest = scalar(model.max_positions) - (build(Generate, given).output_len + build(Generate, given).cached_len)
+    asked = build(Generate, given)
+    rest = scalar(model.max_positions) - (asked.output_len + asked.cached_len)
     return repr(max(1.0, min(1024.0, float(rest))))
 
 
