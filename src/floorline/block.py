@@ -19,6 +19,7 @@ class Block:
     outputs  names that leave the block
     ops      operators; each reads inputs, weights and what earlier ones made
     derived  letters that follow from others, such as (("J", "N + R"),)
+    layer    whether this is a layer (recomputation applies), not one of the ends: embedding, head, patches, pooler
 
     Blocks are made once by cached builders and compared by identity, so that what is derived from one is derived once.
 
@@ -31,6 +32,7 @@ class Block:
     outputs: tuple[str, ...]
     ops: tuple[Op, ...]
     derived: tuple[tuple[str, str], ...] = ()
+    layer: bool = False
 
     def __post_init__(self) -> None:
         known = {t.name: t.letters for t in self.inputs}
@@ -88,22 +90,34 @@ class Block:
 
 
 def block(
-    name: str, inputs: str, ops: tuple[Op, ...], outputs: str, derived: tuple[tuple[str, str], ...] = ()
+    name: str,
+    inputs: str,
+    ops: tuple[Op, ...],
+    outputs: str,
+    derived: tuple[tuple[str, str], ...] = (),
+    *,
+    layer: bool = False,
+    caches: str = "",
 ) -> Block:
     """A block from whiteboard notation; inputs named "ids" hold integers, which take no gradient.
+
+    caches  tensors that earlier steps left in the cache
 
     >>> from floorline.op import contraction
     >>> block("mlp", "x[BTD]", (contraction("up", "x[BTD] Wup[DF] -> u[BTF]"),), "u").weights()[0].letters
     'DF'
     """
     given = tuple(Tensor(n, w, TOKENS if n.endswith("ids") else "activations") for n, w in operands(inputs))
+    given += tuple(Tensor(n, w, CACHE) for n, w in operands(caches))
     cached = {t.name for op in ops if isinstance(op, CacheWrite) for t in op.outputs}
+    cached |= {t.name for t in given if t.role == CACHE}
     return Block(
         name=name,
         inputs=given,
         ops=tuple(from_cache(op, cached) for op in ops),
         outputs=tuple(outputs.split()),
         derived=derived,
+        layer=layer,
     )
 
 

@@ -21,6 +21,7 @@ from floorline.letters import Product, without
 from floorline.op import CacheWrite, Collective, Elementwise, Op, View
 from floorline.parallel.plan import Plan
 from floorline.passes import base
+from floorline.route import Route
 from floorline.tensor import GRADIENT, TOKENS, Tensor
 
 PARTIAL, FLAT = "+", "*"
@@ -119,7 +120,7 @@ class Walk:
 
     def place(self, op: Op) -> None:
         """One operator: convert its inputs, run it, record where its outputs are."""
-        places, twin = self.places(op), twins(op) if isinstance(op, CacheWrite) else {}
+        places, twin = self.places(op), twins(op) if isinstance(op, (CacheWrite, Route)) else {}
         layouts: dict[str, Layout] = {}
         carried = self.carried(op)
         for t in op.inputs:
@@ -134,7 +135,7 @@ class Walk:
 
     def carried(self, op: Op) -> Layout:
         """Axes over which a linear operator of one input may leave it partial: the sum can wait."""
-        if not (isinstance(op, Elementwise) and op.linear):
+        if not (isinstance(op, Route) or (isinstance(op, Elementwise) and op.linear)):
             return {}
         inputs = [t for t in op.activations if t.role != TOKENS]
         before = self.where.get(inputs[0].name, {}) if len(inputs) == 1 else {}
@@ -239,7 +240,9 @@ def made(op: Op, tensor: Tensor, places: Layout, twin: dict[str, str]) -> Layout
 
 
 def twins(op: Op) -> dict[str, str]:
-    """The letter that an operator renames, both ways: T and S where tokens become cache."""
+    """The letter that an operator renames, both ways: T and S where tokens become cache, tokens and experts' slots."""
+    if isinstance(op, Route):
+        return {"B": "C", "T": "C"}
     old, new = op.inputs[0].letters, op.outputs[0].letters
     gone, come = without(old, new), without(new, old)
     return {gone: come, come: gone} if len(gone) == 1 and len(come) == 1 else {}

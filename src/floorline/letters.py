@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from floorline.errors import BadInput
+from floorline.formulas.experts import experts_read
 from floorline.num import Num
 
 MEANING = {
@@ -83,7 +84,12 @@ def without(word: str, drop: str) -> str:
     return "".join(letter for letter in word if letter not in drop)
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum, "ceil": np.ceil}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": np.minimum,
+    "max": np.maximum,
+    "ceil": np.ceil,
+    "experts_read": experts_read,
+}
 ALLOWED = (ast.Expression, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Name, ast.Load, ast.Constant, ast.Call)
 
 
@@ -91,7 +97,7 @@ ALLOWED = (ast.Expression, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.N
 class Expression:
     """A small formula over letters and named numbers: ``min(B*T/V, 1)``.
 
-    Used for derived letters and for the share of an operand that is touched. Allowed: + - * / ( ) min max ceil.
+    Used for derived letters and for the share of an operand that is touched. Allowed: + - * / ( ) min max ceil experts_read.
 
     >>> float(Expression("min(B*T/V, 1)")({"B": 2.0, "T": 8.0, "V": 64.0}))
     0.25
@@ -179,6 +185,11 @@ class Numbers:
         other = Numbers({**self.values, name: value}, self.degrees, self.derived)
         other._products, other._ranks = self._products, self._ranks
         return other
+
+    def renewed(self, values: Mapping[str, Num]) -> Numbers:
+        """Other sizes for some letters; what is derived from them is derived anew."""
+        kept = {name: value for name, value in self.values.items() if name not in self.derived}
+        return Numbers({**kept, **values}, self.degrees, self.derived)
 
     def letter(self, letter: str) -> Num:
         """The size of a dimension, derived where the block says so (J = N + R)."""

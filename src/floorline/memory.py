@@ -16,7 +16,7 @@ from floorline.letters import Product
 from floorline.num import Num, floor, largest, maximum, minimum, total, where
 from floorline.op import Collective, View
 from floorline.parallel.plan import Plan
-from floorline.program import Piece
+from floorline.program import EARLIER, Piece
 from floorline.result import Result
 from floorline.step import Step
 from floorline.tensor import CACHE, TOKENS, WEIGHT, Tensor
@@ -73,10 +73,13 @@ def weight_pieces(block: Block, cut: Plan) -> tuple[Piece, ...]:
 
 @cache
 def cache_pieces(block: Block, cut: Plan) -> tuple[Piece, ...]:
-    """What a block keeps of its tokens, on one rank."""
+    """What a block keeps of its tokens for later ones, on one rank; of a window that is what the next token will see."""
     steps = layout.forward(block, passes.inference(block), cut).steps
     return tuple(
-        Piece(t, Product(1.0, t.letters, axes=s.axes(t))) for s in steps for t in s.op.outputs if t.role == CACHE
+        Piece(t, Product(1.0, t.letters.replace("S", EARLIER), axes=s.axes(t)))
+        for s in steps
+        for t in s.op.outputs
+        if t.role == CACHE
     )
 
 
@@ -129,7 +132,7 @@ def weight_bytes(step: Step) -> Num:
     """Weights of one rank, those of the whole model once."""
     shared: set[str] = set()
     parts: list[Num] = []
-    for stack, numbers in step.numbers():
+    for stack, numbers in replace(step, modalities=tuple({s.modality for s in step.model.stacks})).numbers():
         pieces = [p for p in weight_pieces(stack.block, step.cut(stack)) if p.tensor.name not in shared]
         shared |= {p.tensor.name for p in pieces if p.tensor.is_shared}
         own = tuple(p for p in pieces if not p.tensor.is_shared)
@@ -139,14 +142,17 @@ def weight_bytes(step: Step) -> Num:
 
 
 def kv_bytes(step: Step) -> Num:
-    """Keys and values of one rank for the tokens that the step attends to."""
-    return total(step.bytes(cache_pieces(s.block, step.cut(s)), numbers) * s.repeat for s, numbers in step.numbers())
+    """What one rank keeps of the tokens that the step has seen at its end: keys, values, states."""
+    after = replace(step, earlier=step.earlier + step.tokens)
+    return total(after.bytes(cache_pieces(s.block, after.cut(s)), numbers) * s.repeat for s, numbers in after.numbers())
 
 
 def activation_bytes(step: Step, fusion: str) -> Num:
     """The largest set of tensors alive at once in the step, on one rank."""
     return largest(
-        step.bytes(pieces, numbers) for s, numbers in step.numbers() for pieces in alive(s.block, fusion, step.cut(s))
+        step.bytes(pieces, numbers)
+        for s, numbers in step.numbers()
+        for pieces in alive(step.block(s), fusion, step.cut(s))
     )
 
 

@@ -288,11 +288,12 @@ def contraction(
     text: str,
     *,
     kernel: str = "",
-    bias: bool = False,
+    bias: bool | str = False,
     visible: bool = False,
     touched: dict[str, str] | None = None,
 ) -> Contraction:
-    """A contraction from its pattern; ``bias`` adds one over the letters that the output shares with the weight.
+    """A contraction from its pattern; ``bias`` adds one over the letters that the output shares with the weight, called
+    after the weight or as it says.
 
     >>> [str(t) for t in contraction("q", "h[BTD] Wq[DKGH] -> q[BTKGH]", bias=True).inputs]
     ['h[BTD]', 'Wq[DKGH]', 'Wq.bias[KGH]']
@@ -306,7 +307,8 @@ def contraction(
     if bias:
         weight = next(t for t in inputs if t.is_weight)
         shared = "".join(x for x in weight.letters if x in outputs[0].letters)
-        inputs = (*inputs, Tensor.of(f"{weight.name}.bias", shared))
+        called = bias if isinstance(bias, str) else f"{weight.name}.bias"
+        inputs = (*inputs, Tensor.of(called, shared, touched=weight.touched))
     return Contraction(name=name, inputs=inputs, outputs=outputs, kernel=kernel, visible=visible)
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 from floorline import passes, program
 from floorline.block import Block
 from floorline.errors import BadInput
 from floorline.formulas.collectives import all_to_all_bytes, least_own_bytes, least_share_bytes, message_time
-from floorline.formulas.inference import visible_share
 from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
-from floorline.letters import Numbers, Product
+from floorline.letters import Expression, Numbers, Product
 from floorline.num import Num, largest, maximum, minimum, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
@@ -21,9 +20,9 @@ from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Prefill, Workload
+from floorline.specs.workload import Decode, Encode, Prefill, Workload
 from floorline.tensor import CACHE, WEIGHT
-from floorline.transformer import Stack, Transformer
+from floorline.transformer import SOURCE, Stack, Transformer
 
 LEAST = {
     "all_reduce": (least_share_bytes, least_share_bytes),
@@ -46,8 +45,12 @@ class Step:
     parallelism  the plan
     precision    formats
     attention    "full" or "causal": which query-key pairs are counted
-    decoding     whether context parallelism splits the cache only
+    decoding     whether each sequence has one new token: layers run as they do then, and context parallelism splits the
+                 cache only
     every_logit  whether O is T: logits of all positions, which can be cut by tokens
+    source       tokens of the encoder for each sequence, M [-]
+    evenness     of expert routing: 1 balanced, 0 every token to the same experts [-]
+    modalities   of the stacks that run: "" for text, "source" for encoders, "image"
     """
 
     model: Transformer
@@ -60,6 +63,9 @@ class Step:
     attention: str = "full"
     decoding: bool = False
     every_logit: bool = False
+    source: Num = 1.0
+    evenness: Num = 1.0
+    modalities: tuple[str, ...] = ("",)
 
     @cached_property
     def plan(self) -> Plan:
@@ -73,32 +79,56 @@ class Step:
     @cached_property
     def stacks(self) -> tuple[tuple[Stack, Numbers], ...]:
         """Each stack with its numbers; stacks that see the same tokens share them, and the products made of them."""
-        keys = self.earlier + self.tokens
-        step = {"B": self.batch, "T": self.tokens, "S": keys, EARLIER: self.earlier, "O": self.logits, "visible": 1.0}
-        values: dict[str, Num] = {**self.model.sizes, **step}
-        ranks = degrees(self.parallelism, self.model.sizes["K"])
+        step = {
+            "B": self.batch,
+            "T": self.tokens,
+            "S": self.earlier + self.tokens,
+            EARLIER: self.earlier,
+            "before": self.earlier,
+            "O": self.logits,
+            "M": self.source,
+            "visible": 1.0,
+            "evenness": self.evenness,
+        }
         shared: dict[object, Numbers] = {}
-        for stack in self.model.stacks:
-            key = (stack.tokens, stack.block.derived)
+        found = []
+        for stack in self.running:
+            key = (stack.tokens, stack.block.derived, id(stack.sizes) if stack.sizes else 0)
             if key not in shared:
-                bound = {**values, **{letter: values[stream] for letter, stream in stack.tokens}}
-                shared[key] = Numbers(bound, ranks, dict(stack.block.derived))
-        return tuple((stack, shared[stack.tokens, stack.block.derived]) for stack in self.model.stacks)
+                values: dict[str, Num] = {**self.model.sizes, **stack.sizes, **step}
+                for letter, text in stack.tokens:
+                    values[letter] = values[text] if text in values else Expression(text)(values)
+                ranks = degrees(self.parallelism, values.get("K", 1.0))
+                shared[key] = Numbers(values, ranks, dict(stack.block.derived))
+            found.append((stack, shared[key]))
+        return tuple(found)
+
+    @property
+    def running(self) -> Iterator[Stack]:
+        """The stacks that this step runs."""
+        return (stack for stack in self.model.stacks if stack.modality in self.modalities)
+
+    def block(self, stack: Stack) -> Block:
+        """What a stack runs in this step: some layers do other work while decoding."""
+        return stack.decode if self.decoding and stack.decode is not None else stack.block
 
     def numbers(self, attention: str = "") -> Iterator[tuple[Stack, Numbers]]:
         """Each stack with its numbers, under an attention convention."""
-        if self.decoding or (attention or self.attention) == "full":  # one new token sees everything
+        if (attention or self.attention) == "full":
             yield from self.stacks
             return
-        share = visible_share(self.tokens, self.earlier + self.tokens)
+        shares: dict[object, Numbers] = {}
         for stack, numbers in self.stacks:
-            yield stack, numbers.having("visible", share)
+            key = (stack.mask, id(numbers))
+            if key not in shares:
+                shares[key] = numbers.having("visible", stack.mask(numbers.values))
+            yield stack, shares[key]
 
     def rows(self, fusion: str) -> Iterator[tuple[Stack, Numbers, Row]]:
         """Every launch and message of inference under a fusion, in order."""
         software = implementation(fusion)
         for stack, numbers in self.numbers():
-            for row in program.inference(stack.block, software, self.cut(stack)):
+            for row in program.inference(self.block(stack), software, self.cut(stack)):
                 yield stack, numbers, row
 
     def cost(self, fusion: str) -> Cost:
@@ -128,14 +158,14 @@ class Step:
         cached: Num = 0.0
         sent: Num = 0.0
         received: Num = 0.0
-        whole = self.every_logit or self.decoding or len(self.model.stacks) == 1
-        last = None if whole else self.model.stacks[-2]
-        for stack, numbers in self.numbers("causal"):
-            least = compulsory(stack.block, self.cut(stack))
+        last = None if self.every_logit or self.decoding else self.model.last_layer
+        for stack, shown in self.numbers("causal"):
+            least = compulsory(self.block(stack), self.cut(stack))
+            numbers = shown.having("evenness", 0.0) if least.routed else shown
             once = total(numbers.value(p) for p in least.flops)
             flops = flops + once * stack.repeat
             if stack is last:
-                few = Numbers({**numbers.values, "T": self.logits, "visible": 1.0}, numbers.degrees, numbers.derived)
+                few = numbers.renewed({"T": self.logits, "visible": 1.0})
                 spared = total(numbers.value(p) for p in least.after_cache)
                 flops = flops - (spared - minimum(total(few.value(p) for p in least.after_cache), spared))
             weights = weights + self.bytes(least.weights, numbers) * stack.stored
@@ -201,12 +231,18 @@ def single(model: Transformer, workload: Workload, plan: Parallelism, precision:
     raises BadInput for a workload of many steps
     """
     if isinstance(workload, Decode):
-        return Step(model, workload.batch, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
+        step = Step(model, workload.batch, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
+        return replace(step, source=workload.source_len)
+    if isinstance(workload, Encode):
+        tokens = workload.decoder_len if model.has_encoder else workload.seq_len
+        step = Step(model, workload.batch, tokens, 0.0, tokens, plan, precision, attention, every_logit=True)
+        return replace(step, source=workload.seq_len, modalities=model.modalities)
     if isinstance(workload, Prefill):
         every = workload.logits == "all"
         logits = workload.prompt_len if every else 1.0
         tokens, earlier = workload.prompt_len, workload.cached_len
-        return Step(model, workload.batch, tokens, earlier, logits, plan, precision, attention, every_logit=every)
+        step = Step(model, workload.batch, tokens, earlier, logits, plan, precision, attention, every_logit=every)
+        return replace(step, source=workload.source_len, modalities=("", SOURCE) if model.has_encoder else ("",))
     raise BadInput(f"{type(workload).__name__} is many steps; count its Prefill and its Decode steps one by one")
 
 
@@ -215,6 +251,7 @@ class Least:
     """What a block cannot do without: arithmetic, weights and cache once, messages.
 
     after_cache  the arithmetic that no later token needs: in the last layer only positions with logits must do it
+    routed       whether some weights are experts that tokens choose
     """
 
     flops: tuple[Product, ...]
@@ -222,6 +259,7 @@ class Least:
     weights: tuple[Piece, ...]
     cached: tuple[Piece, ...]
     messages: tuple[Row, ...]
+    routed: bool
 
 
 @cache
@@ -237,7 +275,8 @@ def compulsory(block: Block, cut: Plan) -> Least:
     flops = [pair for row in rows for pair in row.flops]
     after = tuple(p for name, p in flops if name not in kept)
     messages = tuple(row for row in rows if row.message is not None)
-    return Least(tuple(p for _, p in flops), after, weights, (*cached, *written), messages)
+    routed = any("evenness" in p.tensor.touched for p in weights)
+    return Least(tuple(p for _, p in flops), after, weights, (*cached, *written), messages, routed)
 
 
 def least_moved(row: Row, numbers: Numbers, precision: Precision) -> tuple[Num, Num]:

@@ -11,32 +11,46 @@ import numpy as np
 
 from floorline.block import Block
 from floorline.letters import Numbers, Product
+from floorline.masks import Mask, causal
 from floorline.num import Num, total
 from floorline.op import Lookup
 from floorline.result import Result
 from floorline.tensor import Tensor
 
 
+SOURCE, IMAGE = "source", "image"
+"""Modalities besides text: the encoder's side of an encoder–decoder, pictures."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stack:
     """A block, how often it runs and how often it is stored.
 
-    block   the operators
-    repeat  times it runs in a row [-]
-    copies  times it is stored [-]; ``None``: as often as it runs (shared blocks store fewer)
-    tokens  token letters that this stack binds to another stream: (("T", "O"),) lets a head see only the positions
-            whose logits are computed
+    block     the operators
+    repeat    times it runs in a row [-]
+    copies    times it is stored [-]; ``None``: as often as it runs (shared blocks store fewer)
+    tokens    letters that this stack binds anew, one after the other: (("T", "O"),) lets a head see only the positions
+              whose logits are computed, (("σ", "min(σ, window - 1)"), ("S", "σ + T")) keeps a window of earlier tokens
+    sizes     letters whose size is this stack's own
+    mask      which query-key pairs are visible where attention is counted "causal"
+    decode    the block that runs while decoding, where it is another (absorbed latents, one step of a recurrence);
+              its weights are those of ``block``
+    modality  "" for text; blocks of another one ("image") run only where the workload has some
     """
 
     block: Block
     repeat: Num = 1.0
     copies: Num | None = None
     tokens: tuple[tuple[str, str], ...] = ()
+    sizes: Mapping[str, Num] = field(default_factory=dict)
+    mask: Mask = causal
+    decode: Block | None = None
+    modality: str = ""
 
     @property
     def is_layer(self) -> bool:
-        """Whether this is a layer, not one of the two ends; recomputation applies to layers."""
-        return self.block.name not in ("embedding", "head")
+        """Whether this is a layer, not one of the ends; recomputation applies to layers."""
+        return self.block.layer
 
     @property
     def stored(self) -> Num:
@@ -91,6 +105,8 @@ class Transformer(Result):
     format   of the published weights, "bf16"
     max_positions      the longest sequence that the model was made for, None where nothing is said [-]
     learned_positions  whether that is a table, and so a hard limit
+    order    of the text's layers, each the index of its stack among them, where kinds of layers alternate; () where one
+             stack follows another
     config   the configuration as it was read
 
     >>> from floorline.catalogue.load import load_model
@@ -105,6 +121,7 @@ class Transformer(Result):
     format: str = "bf16"
     max_positions: Num | None = None
     learned_positions: bool = False
+    order: tuple[int, ...] = ()
     config: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -141,13 +158,13 @@ class Transformer(Result):
         modules, embedding, head, active = [], [], [], []
         for stack, op, tensor in self.weights():
             copies = 1.0 if tensor.is_shared else stack.stored
-            numbers = Numbers(self.sizes, derived=dict(stack.block.derived))
+            numbers = Numbers({**self.sizes, **stack.sizes}, derived=dict(stack.block.derived))
             elements = numbers.value(Product(1.0, tensor.letters)) * copies
             modules.append(Module(f"{stack.block.name}.{op}", str(tensor), copies, elements))
             is_table = tensor.name in tables
             embedding += [elements] if is_table else []
             head += [elements] if stack.block.name == "head" and "V" in tensor.letters and not is_table else []
-            active.append(elements)
+            active.append(elements if "evenness" not in tensor.touched else elements * self.chosen_share(stack))
         everything = total(m.parameters for m in modules)
         return ParameterCount(
             total=everything,
@@ -158,6 +175,29 @@ class Transformer(Result):
             modules=tuple(modules),
         )
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What its stacks read: "" for text, SOURCE for an encoder's text or sound, IMAGE."""
+        return tuple(dict.fromkeys(s.modality for s in self.stacks))
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether a decoder attends to what an encoder made."""
+        return SOURCE in self.modalities
+
+    @property
+    def last_layer(self) -> Stack | None:
+        """The stack that holds the last layer before the head, None where there is no head."""
+        before = [s for s in self.stacks if s.is_layer and not s.modality]
+        if not before or self.stacks[-1].is_layer:
+            return None
+        return before[self.order[-1]] if self.order else before[-1]
+
     def layers(self) -> Num:
         """How many layers run: the repeats of all stacks but the two ends."""
         return total(s.repeat for s in self.stacks if s.is_layer)
+
+    def chosen_share(self, stack: Stack) -> Num:
+        """Share of a stack's experts that one token chooses."""
+        sizes = {**self.sizes, **stack.sizes}
+        return sizes["chosen"] / sizes["E"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 
 from floorline.block import Block, block
-from floorline.blocks.attention import core, keep, projections
+from floorline.blocks.attention import Attention
 from floorline.op import Elementwise, contraction, elementwise
 
 
@@ -27,11 +27,12 @@ def textbook() -> Block:
     >>> sum(1 for op in textbook().ops if op.name.startswith("pass"))
     5
     """
+    attention = Attention()
     ops = (
         one_pass("pass1", "x", "h"),
-        *projections("h", bias=False),
-        *keep("k", "qkv"),
-        *core("q", dropout=False),
+        *attention.projections("h"),
+        *attention.keep("k", "v", "qkv"),
+        *attention.core("q"),
         contraction("out", "ctx[BTKGH] Wo[KGHD] -> attn[BTD]"),
         one_pass("pass2", "attn", "x1"),
         one_pass("pass3", "x1", "h2"),
@@ -40,7 +41,7 @@ def textbook() -> Block:
         one_pass("pass4", "ffn", "x2"),
         one_pass("pass5", "x2", "y"),
     )
-    return block("block", "x[BTD]", ops, "y")
+    return block("block", "x[BTD]", ops, "y", layer=True)
 
 
 @cache

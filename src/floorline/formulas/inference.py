@@ -114,20 +114,3 @@ def forward_flops_per_token(parameters: Num) -> Num:
     '1.031e+11'
     """
     return 2.0 * parameters
-
-
-def visible_share(queries: Num, keys: Num) -> Num:
-    r"""Share of the query × key rectangle that a causal mask leaves visible: each query sees itself and all before it.
-
-    $$\nu = \frac{S - T + \frac{T+1}{2}}{S}$$
-
-    queries  T  new tokens                            [-]
-    keys     S  tokens attended to, new ones included  [-]
-    returns  ν  visible share                         [-]
-
-    Source: counting the pairs, T·(S − T) + T(T + 1)/2. Example: two tokens see three of four pairs.
-
-    >>> visible_share(2.0, 2.0)
-    0.75
-    """
-    return (keys - queries + (queries + 1.0) / 2.0) / keys

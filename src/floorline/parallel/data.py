@@ -13,13 +13,13 @@ AXES = ("dp",)
 
 
 def data(zero_stage: int, axes: tuple[str, ...] = AXES) -> Split:
-    """The split by batch; ``axes`` may add those of context parallelism, whose ranks keep the same weights.
+    """The split by batch, and by the slots of experts that its tokens fill; ``axes`` may add those of context parallelism, whose ranks keep the same weights.
 
     >>> data(3).home
     ('dp',)
     """
     return Split(
-        "data", axes, (("B", AXES),), home=axes if zero_stage >= 3 else (), gradients=axes if zero_stage >= 1 else ()
+        "data", axes, (("B", AXES), ("C", AXES)), home=axes if zero_stage >= 3 else (), gradients=axes if zero_stage >= 1 else ()
     )
 
 

@@ -51,6 +51,9 @@ class Prefill:
     cached_len: Num = spec(
         "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
     )
+    source_len: Num = spec(
+        "tokens of the encoder's input, in encoder-decoder models", aliases=("--source-len",), default=0, least=0, most=TOKENS
+    )
     logits: str = choice("positions whose logits are computed", ("last", "all"), "last")
 
     def __post_init__(self) -> None:
@@ -67,6 +70,9 @@ class Decode:
 
     batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
     context_len: Num = spec("tokens in the cache before this one", aliases=("--context-len",), least=0, most=TOKENS)
+    source_len: Num = spec(
+        "tokens of the encoder's input, in encoder-decoder models", aliases=("--source-len",), default=0, least=0, most=TOKENS
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -86,12 +92,36 @@ class Generate:
     cached_len: Num = spec(
         "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
     )
+    source_len: Num = spec(
+        "tokens of the encoder's input, in encoder-decoder models", aliases=("--source-len",), default=0, least=0, most=TOKENS
+    )
 
     def __post_init__(self) -> None:
         check(self)
 
 
-Workload = Train | Prefill | Decode | Generate
+@dataclass(frozen=True, kw_only=True)
+class Encode:
+    """One forward pass that generates nothing: an encoder, both sides of an encoder–decoder, pictures.
+
+    >>> Encode(seq_len=512).decoder_len
+    128.0
+    """
+
+    batch: Num = spec("sequences (or pictures) at once", aliases=("--batch-size",), default=1)
+    seq_len: Num = spec("tokens that the encoder reads", aliases=("--seq-len", "--seq-length"), default=512, most=TOKENS)
+    decoder_len: Num = spec(
+        "tokens of the decoder's side, in encoder-decoder models",
+        aliases=("--decoder-len", "--decoder-seq-length"),
+        default=128,
+        most=TOKENS,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+Workload = Train | Prefill | Decode | Generate | Encode
 
 
 def longest(workload: Workload) -> Num:

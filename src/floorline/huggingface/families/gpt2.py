@@ -5,8 +5,11 @@ Beyond Hugging Face's fields a ``bias`` of false leaves out every bias, as nanoG
 
 from __future__ import annotations
 
-from floorline.blocks.decoder import DecoderKind, decoder
+from floorline.blocks.attention import Attention
 from floorline.blocks.embedding import embedding, head
+from floorline.blocks.feed_forward import FeedForward
+from floorline.blocks.layer import Branch, layer
+from floorline.blocks.norm import LAYER_NORM, SCALE_NORM
 from floorline.huggingface.config import LARGEST, Config, divide
 from floorline.transformer import Stack, Transformer
 
@@ -21,16 +24,11 @@ def read(config: Config) -> Transformer:
     bias = config.flag("bias", True)
     tied = config.flag("tie_word_embeddings", True)
     positions = config.size("n_positions", 1024.0)
-    kind = DecoderKind(
-        rms=False,
-        activation=config.activation("activation_function", "gelu_new"),
-        norm_bias=bias,
-        bias=bias,
-        out_bias=bias,
-        ffn_bias=bias,
-        attention_dropout=config.share("attn_pdrop", 0.1) > 0.0,
-        residual_dropout=config.share("resid_pdrop", 0.1) > 0.0,
-    )
+    norm = LAYER_NORM if bias else SCALE_NORM
+    drop = config.share("resid_pdrop", 0.1) > 0.0
+    attention = Attention(bias=bias, out_bias=bias, dropout=config.share("attn_pdrop", 0.1) > 0.0)
+    ffn = FeedForward(config.activation("activation_function", "gelu_new"), bias=bias)
+    block = layer(Branch(part=attention, before=norm, drop=drop), Branch(part=ffn, before=norm, drop=drop))
     sizes = {
         "D": width,
         "K": heads,
@@ -42,7 +40,7 @@ def read(config: Config) -> Transformer:
     }
     stacks = (
         Stack(embedding(positions=True, drop=config.share("embd_pdrop", 0.1) > 0.0)),
-        Stack(decoder(kind), config.size("n_layer", 12.0, most=LARGEST["layers"])),
-        Stack(head(tied=tied, rms=False, norm_bias=bias), tokens=(("T", "O"),)),
+        Stack(block, config.size("n_layer", 12.0, most=LARGEST["layers"])),
+        Stack(head(tied=tied, norm=norm), tokens=(("T", "O"),)),
     )
     return Transformer(config.name, sizes, stacks, max_positions=positions, learned_positions=True)

@@ -3,10 +3,12 @@ configuration_llama.py (https://github.com/huggingface/transformers)."""
 
 from __future__ import annotations
 
-from floorline.blocks.decoder import DecoderKind, decoder
-from floorline.blocks.embedding import embedding, head
-from floorline.huggingface.config import LARGEST, Config, divide
-from floorline.num import Num
+from floorline.blocks.attention import Attention
+from floorline.blocks.feed_forward import FeedForward
+from floorline.blocks.layer import Branch, layer
+from floorline.blocks.norm import RMS_NORM
+from floorline.huggingface.common import head_sizes, language_model, layers
+from floorline.huggingface.config import Config
 from floorline.transformer import Stack, Transformer
 
 
@@ -17,37 +19,16 @@ def read(config: Config) -> Transformer:
     >>> read(Config(model_entry("llama-3.1-8b")["config"], "llama-3.1-8b")).layers()
     32.0
     """
-    width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    kv_heads = config.size("num_key_value_heads", heads)
     bias, ffn_bias = config.flag("attention_bias", False), config.flag("mlp_bias", False)
-    head_dim: Num = (
-        config.size("head_dim")
-        if config.get("head_dim") is not None
-        else divide(config, width, heads, "hidden_size", "num_attention_heads")
-    )
-    kind = DecoderKind(
-        rms=True,
-        activation=config.activation("hidden_act", "silu"),
+    attention = Attention(
         bias=bias,
         out_bias=bias,
-        ffn_bias=ffn_bias,
         rotary=True,
-        gated=True,
         softmax="softmax_fp32",
-        attention_dropout=config.share("attention_dropout", 0.0) > 0.0,
+        dropout=config.share("attention_dropout", 0.0) > 0.0,
     )
-    sizes = {
-        "D": width,
-        "K": kv_heads,
-        "G": divide(config, heads, kv_heads, "num_attention_heads", "num_key_value_heads"),
-        "H": head_dim,
-        "F": config.size("intermediate_size"),
-        "V": config.size("vocab_size"),
-    }
-    stacks = (
-        Stack(embedding()),
-        Stack(decoder(kind), config.size("num_hidden_layers", most=LARGEST["layers"])),
-        Stack(head(tied=config.flag("tie_word_embeddings", False), rms=True), tokens=(("T", "O"),)),
-    )
-    longest = None if config.get("max_position_embeddings") is None else config.size("max_position_embeddings")
-    return Transformer(config.name, sizes, stacks, max_positions=longest)
+    ffn = FeedForward(config.activation("hidden_act", "silu"), gated=True, bias=ffn_bias)
+    block = layer(Branch(part=attention, before=RMS_NORM), Branch(part=ffn, before=RMS_NORM))
+    sizes = {**head_sizes(config), "F": config.size("intermediate_size")}
+    tied = config.flag("tie_word_embeddings", False)
+    return language_model(config, sizes, (Stack(block, layers(config)),), RMS_NORM, tied=tied)

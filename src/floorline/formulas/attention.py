@@ -1,0 +1,100 @@
+"""Visible query-key pairs: what a mask leaves of the rectangle of queries and keys."""
+
+from __future__ import annotations
+
+from floorline.num import Num, floor, minimum
+
+
+def visible_share(queries: Num, keys: Num) -> Num:
+    r"""Share of the query × key rectangle that a causal mask leaves visible: each query sees itself and all before it.
+
+    $$\nu = \frac{S - T + \frac{T+1}{2}}{S}$$
+
+    queries  T  new tokens                            [-]
+    keys     S  tokens attended to, new ones included  [-]
+    returns  ν  visible share                         [-]
+
+    Source: counting the pairs, T·(S − T) + T(T + 1)/2. Example: two tokens see three of four pairs.
+
+    >>> visible_share(2.0, 2.0)
+    0.75
+    """
+    return (keys - queries + (queries + 1.0) / 2.0) / keys
+
+
+def window_share(queries: Num, before: Num, window: Num, keys: Num) -> Num:
+    r"""Share of the query × key rectangle that a sliding window leaves: each query sees at most w tokens, itself among them.
+
+    $$\nu = \frac{F(t + T) - F(t)}{T S}, \quad F(n) = \frac{m (m + 1)}{2} + w (n - m), \quad m = \min(n, w)$$
+
+    queries  T  new tokens                                [-]
+    before   t  tokens before them                        [-]
+    window   w  tokens that a query sees, with itself     [-]
+    keys     S  keys of the rectangle                     [-]
+    returns  ν  visible share                             [-]
+
+    Source: Beltagy et al. 2020, arXiv:2004.05150, section 3.1 (a window to the left); counting the pairs. Example: four
+    tokens, a window of two: 1 + 2 + 2 + 2 of 16.
+
+    >>> bool(window_share(4.0, 0.0, 2.0, 4.0) == 7 / 16)
+    True
+    """
+    pairs = pairs_in_window(before + queries, window) - pairs_in_window(before, window)
+    return pairs / (queries * keys)
+
+
+def pairs_in_window(tokens: Num, window: Num) -> Num:
+    r"""Visible pairs of a sequence under a sliding window.
+
+    $$F(n) = \frac{m (m + 1)}{2} + w (n - m), \quad m = \min(n, w)$$
+
+    tokens   n  tokens of the sequence                 [-]
+    window   w  tokens that a query sees, with itself  [-]
+    returns  F  pairs                                  [-]
+
+    Source: counting the pairs. Example: 1 + 2 + 2 + 2.
+
+    >>> pairs_in_window(4.0, 2.0)
+    7.0
+    """
+    short = minimum(tokens, window)
+    return short * (short + 1.0) / 2.0 + window * (tokens - short)
+
+
+def chunk_share(queries: Num, before: Num, window: Num, keys: Num) -> Num:
+    r"""Share of the query × key rectangle that chunked attention leaves: each query sees what is before it in its chunk.
+
+    $$\nu = \frac{F(t + T) - F(t)}{T S}$$
+
+    queries  T  new tokens            [-]
+    before   t  tokens before them    [-]
+    window   w  tokens of a chunk     [-]
+    keys     S  keys of the rectangle [-]
+    returns  ν  visible share         [-]
+
+    Source: transformers, masking_utils.py, ``chunked_overlay``; counting the pairs. Example: four tokens in chunks of two:
+    1 + 2 + 1 + 2 of 16.
+
+    >>> bool(chunk_share(4.0, 0.0, 2.0, 4.0) == 6 / 16)
+    True
+    """
+    return (pairs_in_chunks(before + queries, window) - pairs_in_chunks(before, window)) / (queries * keys)
+
+
+def pairs_in_chunks(tokens: Num, window: Num) -> Num:
+    r"""Visible pairs of a sequence that is cut in chunks.
+
+    $$F(n) = q \frac{w (w + 1)}{2} + \frac{r (r + 1)}{2}, \quad q = \lfloor n / w \rfloor, \quad r = n - q w$$
+
+    tokens   n  tokens of the sequence  [-]
+    window   w  tokens of a chunk       [-]
+    returns  F  pairs                   [-]
+
+    Source: counting the pairs. Example: 1 + 2 + 1.
+
+    >>> float(pairs_in_chunks(3.0, 2.0))
+    4.0
+    """
+    full = floor(tokens / window)
+    rest = tokens - full * window
+    return full * (window * (window + 1.0) / 2.0) + rest * (rest + 1.0) / 2.0

@@ -1,0 +1,126 @@
+"""What the readers of most families share: heads, windows, the two ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from floorline.block import Block
+from floorline.blocks.embedding import embedding, head
+from floorline.blocks.norm import Norm
+from floorline.errors import BadInput
+from floorline.huggingface.config import LARGEST, Config, divide
+from floorline.masks import Mask, causal, chunk, window
+from floorline.num import Num
+from floorline.transformer import Stack, Transformer
+
+WINDOWED = (("σ", "min(σ, window - 1)"), ("S", "σ + T"))
+"""A layer that sees a window keeps the window's earlier tokens only."""
+MASKS: dict[str, tuple[tuple[tuple[str, str], ...], Mask]] = {
+    "full_attention": ((), causal),
+    "sliding_attention": (WINDOWED, window),
+    "chunked_attention": (WINDOWED, chunk),
+}
+"""Kinds of attention as Hugging Face's ``layer_types`` call them → what they keep, and what they see."""
+
+
+def layers(config: Config, key: str = "num_hidden_layers", default: Num | None = None) -> Num:
+    """How many layers run."""
+    return config.size(key, default, most=LARGEST["layers"])
+
+
+def whole_layers(config: Config, key: str = "num_hidden_layers", default: Num | None = None) -> int:
+    """How many layers run, where their order is a pattern and the number therefore one, not an array."""
+    count = layers(config, key, default)
+    if not isinstance(count, float):
+        raise BadInput(f"{config.name}: {key} is an array; layers of several kinds take one number at a time")
+    if count > MOST_IN_A_PATTERN:
+        raise BadInput(f"{config.name}: {key} is {count:g}, beyond the limit of {MOST_IN_A_PATTERN:,} layers in a pattern")
+    return int(count)
+
+
+MOST_IN_A_PATTERN = 100_000
+
+
+def head_sizes(
+    config: Config,
+    *,
+    heads: str = "num_attention_heads",
+    kv_heads: str = "num_key_value_heads",
+    width: str = "hidden_size",
+    head_dim: str = "head_dim",
+    default_heads: Num | None = None,
+    default_kv: Num | None = None,
+    default_dim: Num | None = None,
+) -> dict[str, Num]:
+    """D, K, G and H from a configuration: a head's width is the model's over the heads where nothing else is said."""
+    wide, n = config.size(width), config.size(heads, default_heads)
+    k = config.size(kv_heads, n if default_kv is None else default_kv) if kv_heads else n
+    if head_dim and config.get(head_dim) is not None:
+        h = config.size(head_dim)
+    else:
+        h = divide(config, wide, n, width, heads) if default_dim is None else default_dim
+    return {"D": wide, "K": k, "G": divide(config, n, k, heads, kv_heads), "H": h}
+
+
+def by_kind(
+    kinds: Sequence[str], make: Callable[[str], Stack], start: int = 0
+) -> tuple[tuple[Stack, ...], tuple[int, ...]]:
+    """Layers of several kinds as one stack for each, in the order of first appearance, and the order of the layers.
+
+    make   from a kind to its stack; its repeat becomes the number of layers of that kind
+    start  index of the first stack among the model's layers
+    """
+    from dataclasses import replace
+
+    found = list(dict.fromkeys(kinds))
+    stacks = tuple(replace(make(kind), repeat=float(kinds.count(kind))) for kind in found)
+    order = tuple(start + found.index(kind) for kind in kinds)
+    return stacks, order if len(found) > 1 else ()
+
+
+def layer_types(config: Config, count: int, default: Callable[[int], str], key: str = "layer_types") -> list[str]:
+    """The kind of each layer, listed or by the family's own rule.
+
+    raises BadInput where the list is too short
+    """
+    given = config.get(key)
+    if given is None:
+        return [default(i) for i in range(count)]
+    if not isinstance(given, list) or not all(isinstance(x, str) for x in given):
+        raise BadInput(f"{config.name}: {key} is {str(given)[:40]!r}; expected a list of words, one for each layer")
+    if len(given) != count:
+        raise BadInput(f"{config.name}: {key} lists {len(given)} layers of {count}; expected one word for each layer")
+    return given
+
+
+def seen(config: Config, kind: str, make: Block, key: str = "sliding_window") -> Stack:
+    """A stack of attention layers of a kind: full, sliding or chunked.
+
+    raises BadInput for a kind that is not known, or a window without a size
+    """
+    if kind not in MASKS:
+        raise BadInput(f"{config.name}: a layer is {kind[:40]!r}; expected one of {', '.join(MASKS)}")
+    tokens, mask = MASKS[kind]
+    sizes: dict[str, Num] = {"window": config.size(key)} if tokens else {}
+    return Stack(make, tokens=tokens, mask=mask, sizes=sizes)
+
+
+def language_model(
+    config: Config,
+    sizes: Mapping[str, Num],
+    stacks: tuple[Stack, ...],
+    norm: Norm | None,
+    *,
+    tied: bool,
+    order: tuple[int, ...] = (),
+    bias: bool = False,
+) -> Transformer:
+    """Layers between a token table and a head.
+
+    norm  before the head
+    tied  whether the head reads the token table
+    """
+    longest = None if config.get("max_position_embeddings") is None else config.size("max_position_embeddings")
+    ends = Stack(embedding()), Stack(head(tied=tied, norm=norm, bias=bias), tokens=(("T", "O"),))
+    made = {"V": config.size("vocab_size"), **sizes}
+    return Transformer(config.name, made, (ends[0], *stacks, ends[1]), max_positions=longest, order=order)

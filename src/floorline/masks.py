@@ -1,0 +1,32 @@
+"""Masks: which share of the query × key rectangle a layer's attention sees, where only visible pairs are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from floorline.formulas.attention import chunk_share, visible_share, window_share
+from floorline.num import Num
+
+Mask: TypeAlias = Callable[[Mapping[str, Num]], Num]
+"""From a stack's numbers (T, S, tokens before the step as "before", window) to the visible share."""
+
+
+def causal(values: Mapping[str, Num]) -> Num:
+    """Each query sees itself and everything before it."""
+    return visible_share(values["T"], values["S"])
+
+
+def everything(values: Mapping[str, Num]) -> Num:
+    """Each query sees all: encoders, vision."""
+    return 1.0
+
+
+def window(values: Mapping[str, Num]) -> Num:
+    """Each query sees itself and the ``window - 1`` tokens before it."""
+    return window_share(values["T"], values["before"], values["window"], values["S"])
+
+
+def chunk(values: Mapping[str, Num]) -> Num:
+    """Each query sees what is before it in its chunk of ``window`` tokens."""
+    return chunk_share(values["T"], values["before"], values["window"], values["S"])
