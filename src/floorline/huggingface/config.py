@@ -59,14 +59,16 @@ class Config:
 
     values   the mapping of a ``config.json``
     name     what errors call it
+    library  whether to count as the transformers library computes, where that is not what the arithmetic needs
 
     >>> Config({"n_layer": 12}, "gpt2").size("n_layer")
     12.0
     """
 
-    def __init__(self, values: Mapping[str, object], name: str) -> None:
+    def __init__(self, values: Mapping[str, object], name: str, library: bool = False) -> None:
         self.values = values
         self.name = name
+        self.library = library
         self.read: set[str] = set()
 
     def get(self, key: str) -> object:
@@ -139,6 +141,16 @@ class Config:
         """A near key that is there and was not read, in case of a typing error."""
         guess = near(key, [k for k in self.values if k not in self.read])
         return f"; {guess}" if guess.startswith("did you mean") else ""
+
+    def part(self, key: str) -> Config:
+        """A configuration inside this one, such as ``text_config``; its own keys are checked by its ``finish``.
+
+        raises BadInput where it is no object
+        """
+        value = self.get(key)
+        if not isinstance(value, Mapping):
+            raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected an object with the part's own keys")
+        return Config(value, f"{self.name} {key}", self.library)
 
     def near_miss(self, key: str) -> bool:
         """Whether a key is nearly one that was read: a typing error."""

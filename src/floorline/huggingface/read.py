@@ -10,6 +10,7 @@ from pathlib import Path
 
 from floorline.errors import BadInput, near
 from floorline.huggingface.config import Config
+from floorline.huggingface.families import SHARED
 from floorline.transformer import Transformer
 
 Reader = Callable[[Config], Transformer]
@@ -38,24 +39,26 @@ def register(model_type: str, reader: Reader) -> None:
 def families() -> tuple[str, ...]:
     """Model types with a file of their own."""
     found = (Path(__file__).parent / "families").glob("*.py")
-    return tuple(sorted(p.stem for p in found if not p.stem.startswith("_")))
+    return tuple(sorted({*SHARED, *(p.stem for p in found if not p.stem.startswith("_"))}))
 
 
 def reader(model_type: str) -> Reader | None:
     """What reads configurations of a type, or None where it is not known."""
     if model_type in REGISTERED:
         return REGISTERED[model_type]
-    if model_type not in families():
+    name = model_type.replace("-", "_")
+    if name not in families() and model_type not in families():
         return None
-    found: Reader = import_module(f"floorline.huggingface.families.{model_type}").read
+    found: Reader = import_module(f"floorline.huggingface.families.{SHARED.get(model_type, name)}").read
     return found
 
 
-def read(values: Mapping[str, object], name: str = "model", source: str = "") -> Transformer:
+def read(values: Mapping[str, object], name: str = "model", source: str = "", *, library: bool = False) -> Transformer:
     """The model that a ``config.json`` describes.
 
     values  Hugging Face fields, ``model_type`` among them
     name    what to call it
+    library  whether to count as the transformers library computes, where that is not what the arithmetic needs
     raises  BadInput for a missing or unknown model_type (with near ones), a key that is missing, of the wrong type, or
             that looks like a size and is not understood
 
@@ -77,7 +80,7 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "") ->
             f"{name}: model_type {str(kind)[:40]!r} is not known; {near(str(kind), known)} "
             "(docs/architecture.md says how to add one: one file)"
         )
-    config = Config(values, name)
+    config = Config(values, name, library)
     for key in ("model_type", "architectures", "torch_dtype", "dtype"):
         config.get(key)
     model = found(config)
