@@ -193,10 +193,12 @@ class Elementwise(Op):
 class Lookup(Op):
     """Rows of a table picked by integers: token and position embeddings. No FLOP; its backward scatters.
 
-    index  the letter of the table's rows, summed over as a contraction with one-hot rows would
+    index   the letter of the table's rows, summed over as a contraction with one-hot rows would
+    embeds  whether parameter counts call its table an embedding, as transformers does
     """
 
     index: str
+    embeds: bool = True
 
     def flops(self) -> tuple[Product, ...]:
         return ()
@@ -338,13 +340,13 @@ def elementwise(
     )
 
 
-def lookup(name: str, text: str, index: str, touched: str) -> Lookup:
+def lookup(name: str, text: str, index: str, touched: str, *, embeds: bool = True) -> Lookup:
     """Rows of a table: ``lookup("tokens", "ids[BT] /We[VD] -> x[BTD]", "V", touched="min(B*T/V, 1)")``."""
     left, right = pattern(text)
     inputs = tuple(
         Tensor.of(n, w, touched=touched) if n.lstrip("/").startswith("W") else Tensor(n, w, "tokens") for n, w in left
     )
-    return Lookup(name=name, inputs=inputs, outputs=tensors(right, {}), index=index)
+    return Lookup(name=name, inputs=inputs, outputs=tensors(right, {}), index=index, embeds=embeds)
 
 
 def cache_write(name: str, text: str, *, kernel: str = "") -> CacheWrite:

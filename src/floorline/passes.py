@@ -186,10 +186,7 @@ def statistics(keep: Keep, kernel: Kernel, row: Elementwise) -> tuple[Tensor, ..
 
 
 def ancestors(ops: tuple[Op, ...], wanted: Iterable[str], maker: dict[str, Op], have: Iterable[str]) -> tuple[Op, ...]:
-    """Operators to run again so that the names in ``wanted`` exist, given those in ``have``; no more than these.
-
-    Non-reentrant checkpointing in PyTorch does the same: it stops once the last kept tensor is back.
-    """
+    """Operators to run again so that the names in ``wanted`` exist, given those in ``have``; no more than these."""
     present = set(have)
     missing = {n for n in wanted if n not in present}
     chosen: list[Op] = []
@@ -231,14 +228,19 @@ def stored(block: Block, implementation: Implementation, recompute: str) -> tupl
 
 @cache
 def backward(block: Block, implementation: Implementation, recompute: str = "none") -> tuple[Op, ...]:
-    """The backward pass: what is run again, then gradients in reverse order, those of inputs before those of weights."""
+    """The backward pass: what is run again, then gradients in reverse order, those of inputs before those of weights.
+
+    Source of the rule for full recomputation: torch.utils.checkpoint, non-reentrant, which stops once the last kept tensor
+    is back.
+    """
     keeps, flows = saved(block, implementation), differentiable(block)
     lost = dropped(block, implementation, recompute)
     have = {t.name for t in keeps.tensors if t.name not in lost} | {t.name for t in block.inputs}
-    found: list[Op] = [
-        again(op, "recompute", op.kernel)
-        for op in ancestors(block.ops, [t.name for t in keeps.tensors if t.name in lost], keeps.maker, have)
-    ]
+    needed = ancestors(block.ops, [t.name for t in keeps.tensors if t.name in lost], keeps.maker, have)
+    if recompute == "full" and needed:
+        # the layer runs again from its start until the last kept tensor is back, side branches included
+        needed = block.ops[: block.ops.index(needed[-1]) + 1]
+    found: list[Op] = [again(op, "recompute", op.kernel) for op in needed]
     for kernel in reversed(kernels(block.ops, block.outputs, implementation)):
         found += inside_again(kernel, implementation, keeps)
         parts = [g for op in reversed(kernel.ops) for g in op.backward(flows, keeps.by[op.name])]

@@ -154,7 +154,8 @@ class Transformer(Result):
 
         Source of the convention: tied weights once, as ``transformers``' ``num_parameters`` counts.
         """
-        tables = {t.name for s in self.stacks for op in s.block.ops if isinstance(op, Lookup) for t in op.weights}
+        ends = [s.block for s in self.stacks if not s.is_layer]
+        tables = {t.name for block in ends for op in block.ops if isinstance(op, Lookup) and op.embeds for t in op.weights}
         modules, embedding, head, active = [], [], [], []
         for stack, op, tensor in self.weights():
             copies = 1.0 if tensor.is_shared else stack.stored
@@ -163,7 +164,8 @@ class Transformer(Result):
             modules.append(Module(f"{stack.block.name}.{op}", str(tensor), copies, elements))
             is_table = tensor.name in tables
             embedding += [elements] if is_table else []
-            head += [elements] if stack.block.name == "head" and "V" in tensor.letters and not is_table else []
+            is_head = stack.block.name == "head" and "V" in tensor.letters and not tensor.name.endswith(".bias")
+            head += [elements] if is_head and not is_table else []
             active.append(elements if "evenness" not in tensor.touched else elements * self.chosen_share(stack))
         everything = total(m.parameters for m in modules)
         return ParameterCount(
@@ -200,4 +202,4 @@ class Transformer(Result):
     def chosen_share(self, stack: Stack) -> Num:
         """Share of a stack's experts that one token chooses."""
         sizes = {**self.sizes, **stack.sizes}
-        return sizes["chosen"] / sizes["E"]
+        return sizes["k"] / sizes["E"]

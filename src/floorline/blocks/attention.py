@@ -52,6 +52,7 @@ class Attention:
     gate         a second projection of the queries' shape whose sigmoid multiplies the output
     sinks        a learned logit for each head in the softmax. Source: Xiao et al. 2023, arXiv:2309.17453
     position_bias  added to the scores: "" none, "made" by this layer from a table of buckets (T5), "given" by an earlier one
+    expanded     whether the cache repeats keys and values for each query head, as one library does
     cached       whether keys and values are kept for later tokens; an encoder keeps none
     dropout      of the attention weights, in training
     softmax      "softmax", or "softmax_fp32" where it is computed in fp32 and cast back
@@ -72,6 +73,7 @@ class Attention:
     gate: bool = False
     sinks: bool = False
     position_bias: str = ""
+    expanded: bool = False
     cached: bool = True
     dropout: bool = False
     softmax: str = "softmax"
@@ -130,6 +132,13 @@ class Attention:
         """Keys and values join those of earlier tokens; without a cache they are only seen as keys."""
         n, kernel = self.name, f"{self.name}{label}" if label else ""
         join = cache_write if self.cached else view
+        if self.expanded:
+            return (
+                view(f"{n}repeat_k", f"{key}[BTKH] -> {n}kx[BTKGH]"),
+                view(f"{n}repeat_v", f"{value}[BTKH] -> {n}vx[BTKGH]"),
+                join(f"{n}cache_k", f"{n}kx[BTKGH] -> {n}kc[BSKGH]"),
+                join(f"{n}cache_v", f"{n}vx[BTKGH] -> {n}vc[BSKGH]"),
+            )
         return (
             join(f"{n}cache_k", f"{key}[BTKH] -> {n}kc[BSKH]", kernel=kernel),
             join(f"{n}cache_v", f"{value}[BTKH] -> {n}vc[BSKH]", kernel=kernel),
@@ -137,14 +146,14 @@ class Attention:
 
     def core(self, query: str) -> tuple[Op, ...]:
         """Scores, softmax and weighted values: what flash attention makes one launch (Dao et al. 2022, arXiv:2205.14135)."""
-        n, label = self.name, "attention"
+        n, label, heads = self.name, "attention", "KGH" if self.expanded else "KH"
         weights = f"{n}pd" if self.dropout else f"{n}p"
         sink = f" W{n}sinks[KG]" if self.sinks else ""
         bias = f" {n}bias[KGTS]" if self.position_bias else ""
         table = elementwise(f"{n}positions", f"{n}bucket_ids[TS] W{n}rel[RKG] -> {n}bias[KGTS]", "lookup")
         return (
             *((table,) if self.position_bias == "made" else ()),
-            contraction(f"{n}scores", f"{query}[BTKGH] {n}kc[BSKH] -> {n}s[BTKGS]", kernel=label, visible=True),
+            contraction(f"{n}scores", f"{query}[BTKGH] {n}kc[BS{heads}] -> {n}s[BTKGS]", kernel=label, visible=True),
             elementwise(
                 f"{n}softmax",
                 f"{n}s[BTKGS]{bias}{sink} -> {n}p[BTKGS]",
@@ -154,5 +163,5 @@ class Attention:
                 statistics=(2, 1),
             ),
             *((drop_elements(f"{n}drop_p", f"{n}p", weights, "BTKGS", kernel=label),) if self.dropout else ()),
-            contraction(f"{n}values", f"{weights}[BTKGS] {n}vc[BSKH] -> {n}ctx[BTKGH]", kernel=label, visible=True),
+            contraction(f"{n}values", f"{weights}[BTKGS] {n}vc[BS{heads}] -> {n}ctx[BTKGH]", kernel=label, visible=True),
         )

@@ -18,9 +18,11 @@ def embedding(
     norm: Norm | None = None,
     projected: str = "",
     projection_bias: bool = False,
+    early: bool = False,
     name: str = "embedding",
     table: str = "/We",
     position_table: str = "Wp",
+    embeds: bool = True,
 ) -> Block:
     """Rows of the token table, plus rows of further tables, a norm, dropout in training.
 
@@ -28,13 +30,19 @@ def embedding(
     types      token types (segments), a table of Y rows
     norm       of the sum
     projected  letter of the table's own width, where a matmul brings it to the model's
+    early      whether that matmul comes first, before the other tables
+    embeds     whether parameter counts call the token table an embedding (of CLIP transformers does not)
 
     >>> [t.letters for t in embedding(positions=True).weights()]
     ['VD', 'PD']
     """
     width = projected or "D"
-    ops: list[Op] = [lookup("tokens", f"token_ids[BT] {table}[V{width}] -> e[BT{width}]", "V", "min(B*T/V, 1)")]
+    tokens = f"token_ids[BT] {table}[V{width}] -> e[BT{width}]"
+    ops: list[Op] = [lookup("tokens", tokens, "V", "min(B*T/V, 1)", embeds=embeds)]
     given, parts = ["token_ids[BT]"], [f"e[BT{width}]"]
+    if early and projected:
+        ops.append(contraction("project", f"e[BT{width}] Wproject[{width}D] -> ed[BTD]", bias=projection_bias))
+        width, parts, projected = "D", ["ed[BTD]"], ""
     if positions:
         given.append("position_ids[T]")
         ops.append(lookup("positions", f"position_ids[T] {position_table}[P{width}] -> r[T{width}]", "P", "min(T/P, 1)"))
@@ -43,7 +51,7 @@ def embedding(
         given.append("type_ids[BT]")
         ops.append(lookup("types", f"type_ids[BT] Wt[Y{width}] -> t[BT{width}]", "Y", "min(B*T/Y, 1)"))
         parts.append(f"t[BT{width}]")
-    last = "e"
+    last = parts[0].partition("[")[0]
     if len(parts) > 1:
         last = "sum"
         ops.append(elementwise("add", f"{' '.join(parts)} -> sum[BT{width}]", "add", linear=True))

@@ -30,7 +30,7 @@ class Experts:
     dense        whether every expert runs on every token, as one library does it
 
     >>> [op.name for op in Experts(activation="silu").ops("h2", "ffn")]
-    ['router', 'choose', 'dispatch', 'expert_gate', 'expert_up', 'expert_act', 'expert_down', 'combine']
+    ['router', 'choose', 'dispatch', 'expert_gate', 'expert_up', 'expert_act', 'expert_down', 'dispatch_chances', 'weigh', 'combine']
     """
 
     activation: str
@@ -55,7 +55,9 @@ class Experts:
             elementwise("choose", "r[BTE] -> chances[BTE]", self.score, reduces="E", statistics=(2, 1)),
             route("dispatch", f"{source}[BTD] -> xe[ECD]"),
             *self.experts(),
-            route("combine", f"ye[ECD] chances[BTE] -> {routed}[BTD]"),
+            route("dispatch_chances", "chances[BTE] -> slots[EC]"),
+            elementwise("weigh", "ye[ECD] slots[EC] -> yw[ECD]", "weigh"),
+            route("combine", f"yw[ECD] -> {routed}[BTD]"),
             *self.beside(source, target),
         )
 
@@ -80,7 +82,7 @@ class Experts:
             return ()
         made = "shared_raw" if self.shared_gate else "shared"
         gate = (
-            contraction("shared_gate", f"{source}[BTD] Wsg[D] -> sg[BT]"),
+            contraction("shared_share", f"{source}[BTD] Wsg[D] -> sg[BT]"),
             elementwise("shared_scale", f"{made}[BTD] sg[BT] -> shared[BTD]", "gated_sigmoid"),
         )
         return (

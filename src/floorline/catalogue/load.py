@@ -17,33 +17,42 @@ HERE = Path(__file__).parent
 LARGEST_FILE = 2_000_000
 
 
-def load_model(what: object) -> Transformer:
+CONVENTIONS = ("arithmetic", "transformers")
+
+
+def load_model(what: object, convention: str = "arithmetic") -> Transformer:
     """A model by catalogue name, hub id, path of a ``config.json``, folder that holds one, or dict.
+
+    convention  "arithmetic" counts what the model needs; "transformers" what that library's classes do instead, such as
+                running every expert on every token (docs/conventions.md lists them)
 
     raises NotFound (status 3) for a name that nobody knows, with near ones; BadInput (status 2) for a broken file
 
     >>> load_model("openai-community/gpt2").name
     'gpt2'
     """
+    if convention not in CONVENTIONS:
+        raise BadInput(f"convention is {str(convention)[:40]!r}; expected one of {', '.join(CONVENTIONS)}")
+    library = convention == "transformers"
     if isinstance(what, Transformer):
-        return what
+        return read(what.config, what.name, what.source, library=True) if library and what.config else what
     if isinstance(what, Mapping):
-        return read(what, str(what.get("name", "model")), "given as a dict")
+        return read(what, str(what.get("name", "model")), "given as a dict", library=library)
     if not isinstance(what, (str, os.PathLike)):
         raise BadInput(f"a model is a name, a path, a dict or a Transformer, not a {type(what).__name__}")
     text = os.fspath(what)
     if text.lower() in names() or text.lower() in aliases():
-        return from_catalogue(text.lower())
+        return from_catalogue(text.lower(), library)
     path = place(text)
     if path is not None:
-        return from_path(path)
+        return from_path(path, library=library)
     if text.endswith(".json") or text.startswith((".", "~", "/")):
         raise NotFound(
             f"{text[:200]}: there is no such file or folder; expected a config.json or a folder that holds one"
         )
     cached = hub_config(text) if text.count("/") == 1 else None
     if cached is not None:
-        return from_path(cached, text)
+        return from_path(cached, text, library)
     raise NotFound(
         f"model {text[:80]!r} is not in the catalogue; {near(text, [*names(), *aliases()])} ('floorline models' lists all)"
     )
@@ -59,10 +68,10 @@ def place(text: str) -> Path | None:
 
 
 @lru_cache(maxsize=256)
-def from_catalogue(name: str) -> Transformer:
+def from_catalogue(name: str, library: bool = False) -> Transformer:
     """A model of the catalogue by name or alias."""
     entry = model_entry(aliases().get(name, name))
-    return read(entry["config"], entry["name"], entry["source"])
+    return read(entry["config"], entry["name"], entry["source"], library=library)
 
 
 @cache
@@ -84,7 +93,7 @@ def aliases() -> dict[str, str]:
     return {alias: name for name in names() for alias in model_entry(name)["aliases"]}
 
 
-def from_path(path: Path, name: str = "") -> Transformer:
+def from_path(path: Path, name: str = "", library: bool = False) -> Transformer:
     """A model from a ``config.json``, or from a folder that holds one.
 
     raises BadInput where it holds none, is too large, or is no JSON
@@ -97,7 +106,7 @@ def from_path(path: Path, name: str = "") -> Transformer:
         path, name = path / "config.json", name or path.resolve().name
     elif not name:
         name = path.resolve().parent.name if path.name == "config.json" else path.stem
-    return read(read_json(path), name, str(path))
+    return read(read_json(path), name, str(path), library=library)
 
 
 def read_json(path: Path) -> Any:

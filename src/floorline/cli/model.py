@@ -15,6 +15,14 @@ SET = Flag(
 )
 
 
+CONVENTION = Flag(
+    "convention",
+    ("--convention",),
+    "arithmetic: what the model needs; transformers: what that library's classes do where they do otherwise",
+    "arithmetic",
+)
+
+
 MODEL = Argument("model", "a catalogue name, a hub id, a config.json, or a folder that holds one")
 
 
@@ -23,9 +31,13 @@ def load(name: str, given: Given) -> Transformer:
     from floorline.catalogue.load import load_model
     from floorline.huggingface.read import read
 
-    model = load_model(name)
+    convention = given.get("convention") or "arithmetic"
+    model = load_model(name, convention)
     new = assignments(given.get("set") or "")
-    return read({**model.config, **{k: typed(v) for k, v in new.items()}}, model.name, model.source) if new else model
+    if not new:
+        return model
+    library = convention == "transformers"
+    return read({**model.config, **{k: typed(v) for k, v in new.items()}}, model.name, model.source, library=library)
 
 
 def typed(text: str) -> object:

@@ -48,17 +48,21 @@ def head_sizes(
     kv_heads: str = "num_key_value_heads",
     width: str = "hidden_size",
     head_dim: str = "head_dim",
-    default_heads: Num | None = None,
     default_kv: Num | None = None,
     default_dim: Num | None = None,
 ) -> dict[str, Num]:
-    """D, K, G and H from a configuration: a head's width is the model's over the heads where nothing else is said."""
-    wide, n = config.size(width), config.size(heads, default_heads)
-    k = config.size(kv_heads, n if default_kv is None else default_kv) if kv_heads else n
-    if head_dim and config.get(head_dim) is not None:
-        h = config.size(head_dim)
-    else:
-        h = divide(config, wide, n, width, heads) if default_dim is None else default_dim
+    """D, K, G and H from a configuration.
+
+    kv_heads     key of K; "" for as many as query heads, which null means too
+    head_dim     key of H; "" or null for the model's width over the heads
+    default_kv   K where its key is left out; None for as many as query heads
+    default_dim  H where its key is left out
+    """
+    wide, n = config.size(width), config.size(heads)
+    k = config.maybe(kv_heads, default_kv) if kv_heads else None
+    k = n if k is None else k
+    h = config.maybe(head_dim, default_dim) if head_dim else None
+    h = divide(config, wide, n, width, heads) if h is None else h
     return {"D": wide, "K": k, "G": divide(config, n, k, heads, kv_heads), "H": h}
 
 
@@ -93,16 +97,43 @@ def layer_types(config: Config, count: int, default: Callable[[int], str], key: 
     return given
 
 
-def seen(config: Config, kind: str, make: Block, key: str = "sliding_window") -> Stack:
+def seen(config: Config, kind: str, make: Block, key: str = "sliding_window", size: Num | None = None) -> Stack:
     """A stack of attention layers of a kind: full, sliding or chunked.
+
+    size  of the window, where it is not what the key says
 
     raises BadInput for a kind that is not known, or a window without a size
     """
     if kind not in MASKS:
         raise BadInput(f"{config.name}: a layer is {kind[:40]!r}; expected one of {', '.join(MASKS)}")
     tokens, mask = MASKS[kind]
-    sizes: dict[str, Num] = {"window": config.size(key)} if tokens else {}
+    sizes: dict[str, Num] = {"window": config.size(key) if size is None else size} if tokens else {}
     return Stack(make, tokens=tokens, mask=mask, sizes=sizes)
+
+
+def text_layers(
+    config: Config, block: Block, rule: Callable[[int], str] | None = None, key: str = "num_hidden_layers"
+) -> tuple[tuple[Stack, ...], tuple[int, ...]]:
+    """The layers of a language model and their order: by ``layer_types``, by the family's rule, or all with full attention.
+
+    rule  from a layer's index to its kind, where the configuration does not list them
+    """
+    if config.get("layer_types") is None and rule is None:
+        return (Stack(block, layers(config, key)),), ()
+    kinds = layer_types(config, whole_layers(config, key), rule or (lambda i: "full_attention"))
+    return by_kind(kinds, lambda kind: seen(config, kind, block))
+
+
+def alike(config: Config, block: Block, window_size: Num | None, key: str = "num_hidden_layers") -> tuple[Stack, ...]:
+    """Layers that all see the same: a window, or everything where there is none."""
+    if window_size is None:
+        return (Stack(block, layers(config, key)),)
+    return (Stack(block, layers(config, key), tokens=WINDOWED, mask=window, sizes={"window": window_size}),)
+
+
+def drops(config: Config, key: str, default: float = 0.0) -> bool:
+    """Whether a dropout is there in training."""
+    return config.share(key, default) > 0.0
 
 
 def language_model(
@@ -114,13 +145,20 @@ def language_model(
     tied: bool,
     order: tuple[int, ...] = (),
     bias: bool = False,
+    start: Block | None = None,
+    longest: str = "max_position_embeddings",
+    learned: bool = False,
 ) -> Transformer:
     """Layers between a token table and a head.
 
-    norm  before the head
-    tied  whether the head reads the token table
+    norm     before the head
+    tied     whether the head reads the token table
+    bias     of the logits
+    start    the embedding, where it is more than a token table
+    longest  key of the longest sequence that the model was made for
+    learned  whether positions are a table, and that a hard limit
     """
-    longest = None if config.get("max_position_embeddings") is None else config.size("max_position_embeddings")
-    ends = Stack(embedding()), Stack(head(tied=tied, norm=norm, bias=bias), tokens=(("T", "O"),))
-    made = {"V": config.size("vocab_size"), **sizes}
-    return Transformer(config.name, made, (ends[0], *stacks, ends[1]), max_positions=longest, order=order)
+    most = config.given(longest)
+    ends = Stack(start or embedding()), Stack(head(tied=tied, norm=norm, bias=bias), tokens=(("T", "O"),))
+    made = {**sizes, "V": config.size("vocab_size", sizes.get("V"))}
+    return Transformer(config.name, made, (ends[0], *stacks, ends[1]), max_positions=most, order=order, learned_positions=learned)

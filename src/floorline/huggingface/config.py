@@ -16,7 +16,14 @@ ACTIVATIONS = {
     "gelu_new": "gelu_new",
     "gelu_fast": "gelu_new",
     "gelu_pytorch_tanh": "gelu_pytorch_tanh",
+    "gelu_python": "gelu",
+    "gelu_10": "gelu",
+    "quick_gelu": "quick_gelu",
     "relu": "relu",
+    "relu2": "relu2",
+    "relu_squared": "relu2",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
     "silu": "silu",
     "swish": "silu",
 }
@@ -30,6 +37,24 @@ STRUCTURAL = {
     "use_sliding_window",
 }
 """Keys that change the architecture or its bytes where they are set, and that a family must read itself."""
+ALSO = {
+    "n_embd": ("hidden_size", "n_embed"),
+    "n_layer": ("num_hidden_layers",),
+    "n_head": ("num_attention_heads",),
+    "n_positions": ("max_position_embeddings",),
+    "d_model": ("hidden_size",),
+    "n_layers": ("num_hidden_layers",),
+    "n_heads": ("num_attention_heads",),
+    "max_seq_len": ("max_position_embeddings",),
+    "hidden_size": ("n_embed", "n_embd"),
+    "num_layers": ("num_hidden_layers",),
+    "num_heads": ("num_attention_heads",),
+    "num_experts_per_tok": ("experts_per_token", "num_experts_per_token"),
+    "num_local_experts": ("num_experts", "n_routed_experts"),
+    "num_experts": ("num_local_experts",),
+    "n_routed_experts": ("num_local_experts", "num_experts"),
+}
+"""Other names of a key that transformers takes too (the ``attribute_map`` of its configurations)."""
 SIZE_WORDS = ("size", "dim", "num_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
 HARMLESS = {
     "num_labels",
@@ -47,7 +72,16 @@ HARMLESS = {
     "n_special",
     "embedding_size_note",
     "chunk_size_feed_forward",
-    "max_window_layers",
+    "rotary_dim",
+    "rope_theta",
+    "n_group",
+    "topk_group",
+    "num_nextn_predict_layers",
+    "mtp_num_hidden_layers",
+    "mtp_transformer_layers",
+    "num_mtp_modules",
+    "num_logits_to_keep",
+    "pretraining_tp",
     "summary_proj_to_labels",
     "dim_note",
     "transformers_version",
@@ -74,7 +108,27 @@ class Config:
     def get(self, key: str) -> object:
         """The raw value of a key, or None."""
         self.read.add(key)
-        return self.values.get(key)
+        if key in self.values:
+            self.read |= {other for other in ALSO.get(key, ()) if self.values.get(other) == self.values[key]}
+            return self.values[key]
+        for other in ALSO.get(key, ()):
+            if other in self.values:
+                self.read.add(other)
+                return self.values[other]
+        return None
+
+    def has(self, key: str) -> bool:
+        """Whether a key is there, under its own name or another one of the family."""
+        return key in self.values or any(other in self.values for other in ALSO.get(key, ()))
+
+    def count(self, key: str, default: float = 0.0) -> float:
+        """A whole number that may be zero, and is one number, not an array."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
+            raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a whole number, zero or more")
+        return float(value)
 
     def size(self, key: str, default: Num | None = None, most: float = LARGEST["size"]) -> Num:
         """A positive whole number (or an array of them, in a sweep).
@@ -96,6 +150,14 @@ class Config:
         if not value > 0 or value != int(value):
             raise BadInput(f"{self.name}: {key} is {str(value)[:40]}; expected a positive whole number")
         return float(value)
+
+    def maybe(self, key: str, default: Num | None = None) -> Num | None:
+        """A size that may be null: nothing at all; a key that is left out has the family's default."""
+        return self.size(key, default) if not self.has(key) and default is not None else self.given(key)
+
+    def given(self, key: str) -> Num | None:
+        """A size, or None where the key is null or left out."""
+        return None if self.get(key) is None else self.size(key)
 
     def sizes(self, key: str, values: Array, most: float) -> Num:
         """An array of positive whole numbers, in a sweep."""
@@ -173,6 +235,7 @@ class Config:
                 key in self.read
                 or key in HARMLESS
                 or value is None
+                or value == 0
                 or key.endswith(("_token_id", "_dropout", "_eps", "_theta"))
             ):
                 continue
