@@ -98,19 +98,21 @@ def block(
     *,
     layer: bool = False,
     caches: str = "",
+    formats: tuple[tuple[str, str], ...] = (),
 ) -> Block:
     """A block from whiteboard notation; inputs named "ids" hold integers, which take no gradient.
 
-    caches  tensors that earlier steps left in the cache
+    caches   tensors that earlier steps left in the cache
+    formats  of those whose format is not the cache's, such as (("state", "fp32"),)
 
     >>> from floorline.op import contraction
     >>> block("mlp", "x[BTD]", (contraction("up", "x[BTD] Wup[DF] -> u[BTF]"),), "u").weights()[0].letters
     'DF'
     """
     given = tuple(Tensor(n, w, TOKENS if n.endswith("ids") else "activations") for n, w in operands(inputs))
-    given += tuple(Tensor(n, w, CACHE) for n, w in operands(caches))
-    cached = {t.name for op in ops if isinstance(op, CacheWrite) for t in op.outputs}
-    cached |= {t.name for t in given if t.role == CACHE}
+    given += tuple(Tensor(n, w, CACHE, dict(formats).get(n, "")) for n, w in operands(caches))
+    written = tuple(t for op in ops if isinstance(op, CacheWrite) for t in op.outputs)
+    cached = {t.name: t.format for t in (*written, *given) if t.role == CACHE}
     return Block(
         name=name,
         inputs=given,
@@ -121,6 +123,7 @@ def block(
     )
 
 
-def from_cache(op: Op, cached: set[str]) -> Op:
-    """The operator with its inputs marked that come out of the cache: they have the cache's format."""
-    return replace(op, inputs=tuple(replace(t, role=CACHE) if t.name in cached else t for t in op.inputs))
+def from_cache(op: Op, cached: dict[str, str]) -> Op:
+    """The operator with its inputs marked that come out of the cache: they have its format, or one of their own."""
+    given = (replace(t, role=CACHE, format=cached[t.name]) if t.name in cached else t for t in op.inputs)
+    return replace(op, inputs=tuple(given))

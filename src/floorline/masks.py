@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from floorline.formulas.attention import chunk_share, visible_share, window_share
-from floorline.num import Num
+from floorline.num import Num, minimum
 
 Mask: TypeAlias = Callable[[Mapping[str, Num]], Num]
 """From a stack's numbers (T, S, tokens before the step as "before", window) to the visible share."""
@@ -25,6 +25,12 @@ def everything(values: Mapping[str, Num]) -> Num:
 def window(values: Mapping[str, Num]) -> Num:
     """Each query sees itself and the ``window - 1`` tokens before it."""
     return window_share(values["T"], values["before"], values["window"], values["S"])
+
+
+def selected(values: Mapping[str, Num]) -> Num:
+    """Each query sees the ``topk`` keys that an indexer selects of those before it, or as many as there are."""
+    most = values["topk"]
+    return window_share(values["T"], values["before"], most, minimum(values["S"], most))
 
 
 def chunk(values: Mapping[str, Num]) -> Num:

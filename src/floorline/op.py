@@ -83,16 +83,20 @@ def pieces(label: str, part: str) -> str:
 class Contraction(Op):
     """A sum of products: matmuls with weights, attention scores, weighted values.
 
-    visible  whether only visible query-key pairs are computed (the share is 1 for full attention)
+    visible  the named share of query-key pairs that is computed: "visible" (1 for full attention), "selected" where an
+             indexer picks keys, "" for all
+    keys     the letter that counts keys instead of S where each query has some of them only
 
     >>> contraction("down", "m[BTF] Wdown[FD] -> ffn[BTD]").flops()[0].formula()
     '2·B·T·F·D'
     """
 
-    visible: bool = False
+    visible: str = ""
+    keys: str = ""
 
     def flops(self) -> tuple[Product, ...]:
-        return (Product(2.0, self.letters, ("visible",) if self.visible else ()),)
+        letters = self.letters.replace("S", self.keys) if self.keys else self.letters
+        return (Product(2.0, letters, (self.visible,) if self.visible else ()),)
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
@@ -131,6 +135,7 @@ class Contraction(Op):
                     outputs=(replace(operand, touched="").gradient(), *(bias if operand.is_weight else ())),
                     kernel=pieces(self.kernel, part),
                     visible=self.visible,
+                    keys=self.keys,
                 )
             )
         return tuple(found)
@@ -291,7 +296,8 @@ def contraction(
     *,
     kernel: str = "",
     bias: bool | str = False,
-    visible: bool = False,
+    visible: bool | str = False,
+    keys: str = "",
     touched: dict[str, str] | None = None,
 ) -> Contraction:
     """A contraction from its pattern; ``bias`` adds one over the letters that the output shares with the weight, called
@@ -311,7 +317,8 @@ def contraction(
         shared = "".join(x for x in weight.letters if x in outputs[0].letters)
         called = bias if isinstance(bias, str) else f"{weight.name}.bias"
         inputs = (*inputs, Tensor.of(called, shared, touched=weight.touched))
-    return Contraction(name=name, inputs=inputs, outputs=outputs, kernel=kernel, visible=visible)
+    share = visible if isinstance(visible, str) else "visible" if visible else ""
+    return Contraction(name=name, inputs=inputs, outputs=outputs, kernel=kernel, visible=share, keys=keys)
 
 
 def elementwise(
@@ -349,12 +356,14 @@ def lookup(name: str, text: str, index: str, touched: str, *, embeds: bool = Tru
     return Lookup(name=name, inputs=inputs, outputs=tensors(right, {}), index=index, embeds=embeds)
 
 
-def cache_write(name: str, text: str, *, kernel: str = "") -> CacheWrite:
-    """New keys or values join the cache: ``cache_write("cache_k", "k[BTKH] -> kc[BSKH]")``."""
+def cache_write(name: str, text: str, *, kernel: str = "", format: str = "") -> CacheWrite:
+    """New keys or values join the cache: ``cache_write("cache_k", "k[BTKH] -> kc[BSKH]")``; a state is replaced.
+
+    format  of what is kept, where it is not the cache's ("fp32" states)
+    """
     left, right = pattern(text)
-    return CacheWrite(
-        name=name, inputs=tensors(left, {}), outputs=tuple(Tensor(n, w, CACHE) for n, w in right), kernel=kernel
-    )
+    kept = tuple(Tensor(n, w, CACHE, format) for n, w in right)
+    return CacheWrite(name=name, inputs=tensors(left, {}), outputs=kept, kernel=kernel)
 
 
 def view(name: str, text: str, *, kernel: str = "") -> View:

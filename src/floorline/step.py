@@ -13,6 +13,7 @@ from floorline.formulas.collectives import all_to_all_bytes, least_own_bytes, le
 from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers, Product
+from floorline.masks import selected
 from floorline.num import Num, largest, maximum, minimum, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
@@ -88,18 +89,20 @@ class Step:
             "O": self.logits,
             "M": self.source,
             "visible": 1.0,
+            "selected": 1.0,
             "evenness": self.evenness,
         }
         shared: dict[object, Numbers] = {}
         found = []
         for stack in self.running:
-            key = (stack.tokens, stack.block.derived, id(stack.sizes) if stack.sizes else 0)
+            derived = self.block(stack).derived
+            key = (stack.tokens, derived, id(stack.sizes) if stack.sizes else 0)
             if key not in shared:
                 values: dict[str, Num] = {**self.model.sizes, **stack.sizes, **step}
                 for letter, text in stack.tokens:
                     values[letter] = values[text] if text in values else Expression(text)(values)
                 ranks = degrees(self.parallelism, values.get("K", 1.0))
-                shared[key] = Numbers(values, ranks, dict(stack.block.derived))
+                shared[key] = Numbers(values, ranks, dict(derived))
             found.append((stack, shared[key]))
         return tuple(found)
 
@@ -122,6 +125,8 @@ class Step:
             key = (stack.mask, id(numbers))
             if key not in shares:
                 shares[key] = numbers.having("visible", stack.mask(numbers.values))
+                if "topk" in numbers.values:  # an indexer selects among the visible ones
+                    shares[key] = shares[key].having("selected", selected(numbers.values))
             yield stack, shares[key]
 
     def rows(self, fusion: str) -> Iterator[tuple[Stack, Numbers, Row]]:
@@ -165,7 +170,7 @@ class Step:
             once = total(numbers.value(p) for p in least.flops)
             flops = flops + once * stack.repeat
             if stack is last:
-                few = numbers.renewed({"T": self.logits, "visible": 1.0})
+                few = numbers.renewed({"T": self.logits, "visible": 1.0, "selected": 1.0})
                 spared = total(numbers.value(p) for p in least.after_cache)
                 flops = flops - (spared - minimum(total(few.value(p) for p in least.after_cache), spared))
             weights = weights + self.bytes(least.weights, numbers) * stack.stored

@@ -132,8 +132,9 @@ def parallel(*branches: Branch, name: str = "block") -> Block:
 def made(
     name: str, branches: tuple[Branch, ...], ops: tuple[Op, ...], inputs: str = "", outputs: str = "", caches: str = ""
 ) -> Block:
-    """The block of some branches, with the letters that their parts derive."""
+    """The block of some branches, with the letters that their parts derive and what earlier steps left them in the cache."""
     derived = dict(pair for b in branches for pair in getattr(b.part, "derived", ()))
-    return block(
-        name, f"x[BTD] {inputs}".strip(), ops, f"y {outputs}".strip(), tuple(derived.items()), layer=True, caches=caches
-    )
+    caches = " ".join([caches, *(getattr(b.part, "caches", "") for b in branches)]).strip()
+    formats = tuple(pair for b in branches for pair in getattr(b.part, "formats", ()))
+    given, made_here = f"x[BTD] {inputs}".strip(), f"y {outputs}".strip()
+    return block(name, given, ops, made_here, tuple(derived.items()), layer=True, caches=caches, formats=formats)

@@ -11,13 +11,14 @@ pooling), arXiv:2106.04560, section 3.2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from floorline.block import Block, block
 from floorline.blocks.norm import Norm, dropout, residual
 from floorline.convolution import convolution
-from floorline.op import Elementwise, Op, contraction, elementwise, lookup
+from floorline.op import Elementwise, Op, contraction, elementwise, lookup, view
+from floorline.tensor import TOKENS, Tensor
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class LayerScale(Norm):
 
 
 LAYER_SCALE = LayerScale("layer_scale")
+PIXELS = Tensor("px", "Bcuw", TOKENS, format="bf16")
+"""A picture; like token ids it takes no gradient."""
 
 
 @cache
@@ -65,9 +68,11 @@ def patches(
     (['Wpatch[Dcij]', 'Wpatch.bias[D]', 'Wclass[D]', 'Wp[PD]'], '2·B·N·D·c·i·j')
     """
     window = "caij" if frames else "cij"
-    ops: list[Op] = [convolution("patch", f"px[Bcuw] Wpatch[D{window}] -> e[BND]", bias=bias)]
+    patch = convolution("patch", f"px[Bcuw] Wpatch[D{window}] -> e[BND]", bias=bias)
+    ops: list[Op] = [replace(patch, inputs=(PIXELS, *patch.inputs[1:]))]
     given, last = "px[Bcuw]", "j"
-    ops.append(elementwise("join", " ".join(("e[BND]", *extra, "-> j[BTD]")), "pass"))
+    joined = " ".join(("e[BND]", *extra, "-> j[BTD]"))
+    ops.append(elementwise("join", joined, "pass") if extra else view("join", joined))
     if positions:
         given += " position_ids[T]"
         ops.append(lookup("positions", f"position_ids[T] Wp[{positions}] -> r[TD]", "P", "min(T/P, 1)", embeds=embeds))
@@ -79,7 +84,8 @@ def patches(
     if drop:
         ops.append(dropout("drop", last, "dropped"))
         last = "dropped"
-    return block(name, given, tuple(ops), last)
+    made = block(name, given, tuple(ops), last)
+    return replace(made, inputs=(PIXELS, *made.inputs[1:]))
 
 
 @cache
@@ -149,7 +155,7 @@ def contrast(*, bias: bool = False) -> Block:
     """Each text's vector times each picture's, all against all, scaled by a learned number (and shifted by another).
 
     >>> contrast().ops[0].flops()[0].formula(), contrast().derived
-    ('2·B·A·p', (('A', 'B'),))
+    ('2·B·p·A', (('A', 'B'),))
     """
     shift = " Wlogit_bias[]" if bias else ""
     ops = (

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from floorline.implementations.implementation import Implementation, Keep
 
-MERGED = frozenset({"qkv", "gate_up", "rope"})
+MERGED = frozenset({"qkv", "gate_up", "rope", "in_proj", "x_proj", "conv"})
 
 
 def saves(statistics: str, mask: str) -> Mapping[str, tuple[Keep, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from floorline.implementations.eager import MERGED, saves
 from floorline.implementations.implementation import Implementation, Keep
 
-FUSED = MERGED | {"attention"}
+FUSED = MERGED | {"attention", "scan"}
 KEPT = (Keep("output"), Keep("logsumexp", "row", "fp32"))
 CUDA_KEPT = (*KEPT, Keep("rng", "none", "rng_state"))
 

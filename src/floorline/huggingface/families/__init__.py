@@ -1,6 +1,11 @@
 """One file a family, named as its ``model_type``; types that differ only in names share one."""
 
 SHARED: dict[str, str] = {
+    "glm_moe_dsa": "deepseek_v3",
+    "kimi_k2": "deepseek_v3",
+    "deepseek_v32": "deepseek_v3",
+    "deepseek_v2": "deepseek_v3",
+    "llama4_text": "llama4",
     "gpt_oss": "mixtral",
     "glm4_moe": "mixtral",
     "qwen3_moe": "mixtral",
@@ -9,6 +14,8 @@ SHARED: dict[str, str] = {
     "olmoe": "mixtral",
     "phimoe": "mixtral",
     "granitemoe": "mixtral",
+    "deit": "vit",
+    "dinov2_with_registers": "dinov2",
     "gemma2": "gemma",
     "gemma3_text": "gemma",
     "persimmon": "phi",
