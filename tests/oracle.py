@@ -1,4 +1,4 @@
-"""The oracle: exact counts by other people's software, for the model families that Floorline reads."""
+"""The oracle: exact counts by other people's software, for every model of Hugging Face transformers in it."""
 
 import csv
 import json
@@ -10,8 +10,8 @@ from floorline import load_model
 from floorline.transformer import Transformer
 
 ORACLE = Path(__file__).parents[1] / "validation/oracle"
-FAMILIES = ("gpt2", "llama")
-CONFIGS = 29
+CONFIGS = 221
+"""Configurations of transformers' classes; those of diffusers are another library's."""
 
 Row = Mapping[str, str]
 
@@ -23,17 +23,21 @@ def table(name: str) -> list[Row]:
 
 
 @cache
-def models() -> dict[str, Transformer]:
-    """Name → model, for every configuration of the families."""
-    paths = sorted((ORACLE / "configs").glob("*.json"))
-    contents = {path: json.loads(path.read_text()) for path in paths if path.name != "index.json"}
-    chosen = [path for path, config in contents.items() if config.get("model_type") in FAMILIES]
-    assert len(chosen) == CONFIGS
-    return {path.stem: load_model(path) for path in chosen}
+def configs() -> dict[str, Path]:
+    """Name → configuration, for every class of transformers."""
+    names = [row["name"] for row in table("params.csv") if row["library"] == "transformers"]
+    assert len(names) == CONFIGS
+    return {name: ORACLE / "configs" / f"{name}.json" for name in names}
+
+
+@cache
+def model(name: str, convention: str = "arithmetic") -> Transformer:
+    """A model of the oracle."""
+    return load_model(configs()[name], convention)
 
 
 def rows(name: str, count: int) -> list[Row]:
     """The rows of a file about these models; ``count`` is how many there must be, so that none is dropped silently."""
-    found = [row for row in table(name) if row["name"] in models()]
+    found = [row for row in table(name) if row["name"] in configs()]
     assert len(found) == count
     return found

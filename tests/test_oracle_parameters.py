@@ -1,41 +1,64 @@
 """Parameters equal those of Hugging Face transformers' own classes, built on PyTorch's meta device."""
 
+import json
+from collections import Counter
+
 import pytest
 
 from floorline import load_model
 from floorline.catalogue.load import models as models_shipped
-from floorline.transformer import ParameterCount
-from oracle import CONFIGS, FAMILIES, Row, models, rows
+from floorline.transformer import Transformer
+from oracle import CONFIGS, ORACLE, Row, configs, model, rows
 
 ROWS = rows("params.csv", CONFIGS)
-
-
-def blocks(count: ParameterCount) -> float:
-    """Parameters of the layers."""
-    return sum(float(m.parameters) for m in count.modules if m.name.startswith("block."))
+BLOCKS = json.loads((ORACLE / "params_blocks.json").read_text())["models"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
 def test_parameters(row: Row) -> None:
-    count = models()[row["name"]].parameter_count()
+    count = model(row["name"]).parameter_count()
     assert count.total == int(row["unique_params"])
-    assert count.embedding == int(row["token_embedding"]) + int(row["position_embedding"])
+    assert count.embedding == sum(int(row[f"{kind}_embedding"]) for kind in ("token", "position", "type"))
     assert count.head == int(row["lm_head_weight_untied"])
     assert count.active_per_token == int(row["active_params"])
+    assert count.layers == int(row["blocks"])
     assert count.non_embedding == count.total - count.embedding
-    assert blocks(count) == int(row["blocks"])
-    assert blocks(count) == int(row["n_blocks"]) * int(row["block0_params"])
     assert count.total == sum(float(m.parameters) for m in count.modules)
+
+
+def our_layers(made: Transformer) -> Counter[int]:
+    """How many layers have how many parameters."""
+    found: Counter[int] = Counter()
+    sizes: dict[int, float] = {}
+    stacks = {id(stack): stack for stack in made.stacks if stack.is_layer}
+    for (stack, _, tensor), module in zip(made.weights(), made.parameter_count().modules, strict=True):
+        if id(stack) in stacks and not tensor.is_shared:
+            sizes[id(stack)] = sizes.get(id(stack), 0.0) + float(module.parameters) / float(stack.stored)
+    for key, size in sizes.items():
+        assert size == int(size)
+        found[int(size)] += int(stacks[key].stored)
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
+def test_parameters_by_layer(row: Row) -> None:
+    """Every layer by itself: as many of each size as the library's class has."""
+    kinds = [kind for stack in BLOCKS[row["name"]]["stacks"] for kind in stack["kinds"]]
+    expected: Counter[int] = Counter()
+    for kind in kinds:
+        expected[kind["params"]] += kind["count"]
+    assert our_layers(model(row["name"])) == expected
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row["published"]], ids=lambda row: row["name"])
 def test_published_parameters(row: Row) -> None:
     """What the models' own pages say, where a figure is known to the last digit."""
-    assert models()[row["name"]].parameter_count().total == int(row["published"]) + int(row["published_diff"])
+    assert model(row["name"]).parameter_count().total == int(row["published"]) + int(row["published_diff"])
 
 
 def test_catalogue_counts_the_same() -> None:
-    """The shipped models of these families have the oracle's parameters."""
+    """The shipped models have the oracle's parameters."""
     totals = {row["name"]: int(row["unique_params"]) for row in ROWS}
-    shipped = {m["name"]: load_model(m["name"]) for m in models_shipped() if m["config"]["model_type"] in FAMILIES}
-    assert {name: model.parameter_count().total for name, model in shipped.items()} == totals
+    shipped = {m["name"]: load_model(m["name"]) for m in models_shipped() if m["name"] in totals}
+    assert set(shipped) == set(configs())
+    assert {name: made.parameter_count().total for name, made in shipped.items()} == totals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from floorline.errors import BadInput
 from floorline.letters import operands
@@ -83,6 +84,11 @@ class Block:
         """Distinct parameters, in the order of first use."""
         found = {t.name: t for op in self.ops for t in op.weights}
         return tuple(found.values())
+
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """Every letter of its weights."""
+        return frozenset("".join(t.letters for t in self.weights()))
 
     def caches(self) -> tuple[Tensor, ...]:
         """What the block keeps of each token for later ones: the outputs of its cache writes."""

@@ -46,7 +46,7 @@ class Fit(Result):
     margin           what is left, negative where it does not fit [B]
     fits             whether the margin is not negative
     kv_bytes         keys and values of the whole batch at the asked length, over all devices, each once [B]
-    kv_per_token     of one token, over all devices, each once [B]
+    kv_per_token     the same by token, on average: windows and states make later tokens cheaper [B]
     max_batch        sequences of the asked length that fit, over all replicas [-]
     max_context      tokens that each sequence of the asked batch can have [-]
     max_concurrency  sequences of the asked length for which keys and values fit beside the largest prefill step [-]
@@ -195,6 +195,7 @@ def fit(
     alone = np.ndim(memory.total) == 0
     positions: Num = LONGEST if made.max_positions is None else made.max_positions
     whole = Step(made, work.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True)
+    kept = kv_bytes(whole)
     return Fit(
         model=made,
         cluster=cluster,
@@ -204,8 +205,8 @@ def fit(
         length=tokens,
         memory=memory,
         budget=case.budget,
-        kv_bytes=kv_bytes(whole),
-        kv_per_token=kv_bytes(replace(whole, batch=1.0, earlier=0.0)),
+        kv_bytes=kept,
+        kv_per_token=kept / (work.batch * tokens),
         max_batch=most(lambda n: case.fits(n, tokens), MOST_SEQUENCES),
         max_context=minimum(most(lambda n: case.fits(work.batch, n), LONGEST), positions),
         max_concurrency=case.concurrency(memory.weights, tokens),
@@ -227,9 +228,9 @@ def suggestions(case: Case, batch: Num, length: Num) -> tuple[str, ...]:
     context = most(lambda n: case.fits(batch, n), LONGEST)
     if context >= 1024.0:
         found.append(f"--max-model-len {float(context):.0f}")
-    heads = case.model.sizes["K"] * case.model.sizes["G"]
+    heads = [float(np.max(shape["heads"])) for shape in case.model.shapes()]
     tp = case.parallelism.tp * 2.0
-    while tp <= heads and heads % tp == 0.0:
+    while tp <= max(heads) and all(n % tp == 0.0 for n in heads):
         if replace(case, parallelism=replace(case.parallelism, tp=tp)).fits(batch, length):
             found.append(f"--tp {float(tp):.0f} --devices {float(tp * case.parallelism.dp * case.parallelism.cp):.0f}")
             break

@@ -212,23 +212,22 @@ def check(
     model: Transformer, workload: Workload, cluster: Cluster, plan: Parallelism
 ) -> tuple[NDArray[np.bool_], NDArray[np.int_], dict[str, Num]]:
     """Whether the plan holds every rule, which it breaks first, and the numbers that say so."""
-    sizes = model.sizes
-    values: dict[str, Num] = {
+    asked: dict[str, Num] = {
         "tp": plan.tp,
         "dp": plan.dp,
         "cp": plan.cp,
-        "heads": sizes["K"] * sizes["G"],
-        "kv_heads": sizes["K"],
-        "ffn": sizes["F"],
         "product": plan.devices,
         "devices": cluster.devices,
         "exchange": 1.0 if plan.context == "all-to-all" else 0.0,
-        "head_dim": sizes["H"],
-        "group": sizes["G"],
         "length": longest(workload),
         "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
     }
-    feasible, index = broken(values)
+    first, *others = ({**asked, **shape} for shape in model.shapes())
+    (feasible, index), values = broken(first), first
+    for shape in others:  # a plan must suit every kind of layer
+        suits, reasons = broken(shape)
+        values = values if np.any(index >= 0) else shape
+        feasible, index = feasible & suits, np.where(index >= 0, index, reasons)
     return feasible, index, values
 
 

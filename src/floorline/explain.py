@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from floorline.counts import Count
 from floorline.errors import BadInput, near
 from floorline.estimates import Estimate
 from floorline.letters import MEANING, Numbers, Product
+from floorline.memory import cache_pieces
 from floorline.num import Num
 from floorline.phases import Phase
+from floorline.program import EARLIER
 from floorline.published import formula, formula_names
 from floorline.result import Result
 from floorline.step import Step
@@ -117,6 +119,33 @@ def explain_params(model: Transformer) -> Explanation:
     )
 
 
+def cache_by_tensor(answer: Fit, whole: str) -> Explanation:
+    """The cache of layers that differ, or keep something else than keys and values: each tensor that is kept."""
+    model, formats = answer.model, answer.precision
+    step = Step(model, answer.batch, 1.0, answer.length - 1.0, precision=formats)
+    after = replace(step, earlier=answer.length)
+    parts = tuple(
+        Explanation(
+            f"{stack.block.name} {piece.tensor}",
+            f"b·{piece.elements.formula()} × repeat",
+            f"{formats.bytes(piece.tensor.role, piece.tensor.format):g}·{numbers.filled(piece.elements)} × {plain(stack.repeat)}",
+            after.bytes((piece,), numbers) * stack.repeat,
+            "B",
+        )
+        for stack, numbers in after.numbers()
+        for piece in cache_pieces(stack.block, after.cut(stack))
+    )
+    return Explanation(
+        f"KV cache of {model.name}",
+        "sum over what the layers keep",
+        f"on average {whole}",
+        answer.kv_bytes,
+        "B",
+        legend=f"{EARLIER} tokens that a layer keeps",
+        parts=parts,
+    )
+
+
 def explain_flops(model: Transformer, counted: Count, step: Step) -> Explanation:
     """FLOP by operator."""
     numbers = {stack.block.name: n for stack, n in step.numbers()}
@@ -148,8 +177,11 @@ def explain_kv(answer: Fit) -> Explanation:
     letters = "2·b·L·K·H a token, times tokens, times sequences"
     size = answer.precision.bytes("kv_cache")
     s = model.sizes
+    whole = f"{plain(answer.kv_per_token)} B a token, × {plain(answer.length)} tokens × {plain(answer.batch)} sequences"
+    if answer.kv_per_token != 2.0 * size * model.layers() * s.get("K", 0.0) * s.get("H", 0.0):
+        return cache_by_tensor(answer, whole)
     each = f"2·{size:g}·{plain(model.layers())}·{plain(s['K'])}·{plain(s['H'])}"
-    filled = f"{each} = {plain(answer.kv_per_token)} B a token, × {plain(answer.length)} tokens × {plain(answer.batch)} sequences"
+    filled = f"{each} = {whole}"
     return Explanation(
         f"KV cache of {model.name}",
         letters,

@@ -163,6 +163,11 @@ class Numbers:
     Products multiply letter by letter in the order written, then shares, then the coefficient, then divide by the axes:
     one static order, so an array gives bit for bit what its scalars give.
 
+    values   letter or name → size
+    degrees  mesh axis → ranks
+    derived  letter → expression
+    stored   tensor → bytes an element, for those whose format is neither their role's nor their own
+
     >>> Numbers({"B": 2.0, "D": 3.0}).value(Product(2.0, "BD"))
     12.0
     """
@@ -172,24 +177,26 @@ class Numbers:
         values: Mapping[str, Num],
         degrees: Mapping[str, Num] | None = None,
         derived: Mapping[str, str] | None = None,
+        stored: Mapping[str, Num] | None = None,
     ) -> None:
         self.values = dict(values)
         self.degrees = dict(degrees or {})
         self.derived = dict(derived or {})
+        self.stored = dict(stored or {})
         self._products: dict[str, Num] = {}
         self._ranks: dict[tuple[str, ...], Num] = {}
         self._shares: dict[str, Num] = {}
 
     def having(self, name: str, value: Num) -> Numbers:
         """The same sizes with another named share; products of letters, which it does not touch, stay remembered."""
-        other = Numbers({**self.values, name: value}, self.degrees, self.derived)
+        other = Numbers({**self.values, name: value}, self.degrees, self.derived, self.stored)
         other._products, other._ranks = self._products, self._ranks
         return other
 
     def renewed(self, values: Mapping[str, Num]) -> Numbers:
         """Other sizes for some letters; what is derived from them is derived anew."""
         kept = {name: value for name, value in self.values.items() if name not in self.derived}
-        return Numbers({**kept, **values}, self.degrees, self.derived)
+        return Numbers({**kept, **values}, self.degrees, self.derived, self.stored)
 
     def letter(self, letter: str) -> Num:
         """The size of a dimension, derived where the block says so (J = N + R)."""

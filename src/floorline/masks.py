@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from floorline.formulas.attention import chunk_share, visible_share, window_share
+from floorline.formulas.attention import around_share, chunk_share, visible_share, window_share
 from floorline.num import Num, minimum
 
 Mask: TypeAlias = Callable[[Mapping[str, Num]], Num]
@@ -31,6 +31,11 @@ def selected(values: Mapping[str, Num]) -> Num:
     """Each query sees the ``topk`` keys that an indexer selects of those before it, or as many as there are."""
     most = values["topk"]
     return window_share(values["T"], values["before"], most, minimum(values["S"], most))
+
+
+def around(values: Mapping[str, Num]) -> Num:
+    """Each query sees itself and the ``window`` tokens on either side."""
+    return around_share(values["T"], values["window"])
 
 
 def chunk(values: Mapping[str, Num]) -> Num:

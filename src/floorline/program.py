@@ -19,7 +19,7 @@ from floorline.num import Num
 from floorline.op import CacheWrite, Collective, Op, View
 from floorline.parallel.plan import Plan
 from floorline.specs.precision import Precision
-from floorline.tensor import CACHE, Tensor
+from floorline.tensor import CACHE, WEIGHT, Tensor
 
 WIRE = {
     "all_reduce": ring_all_reduce_bytes,
@@ -102,17 +102,23 @@ def price(row: Row, numbers: Numbers, precision: Precision) -> Cost:
         flops = flops + numbers.value(product)
     moved: Num = 0.0
     for piece in row.moved:
-        moved = moved + numbers.value(piece.elements) * precision.bytes(piece.tensor.role, piece.tensor.format)
+        moved = moved + numbers.value(piece.elements) * element_bytes(piece.tensor, numbers, precision)
     if row.message is None:
         return Cost(flops, moved)
     buffer, ranks = message_size(row.message, numbers, precision)
     return Cost(flops, moved, WIRE[row.message.kind](buffer, ranks))
 
 
+def element_bytes(tensor: Tensor, numbers: Numbers, precision: Precision) -> Num:
+    """Bytes an element: as the weight is quantised, else in its own or its role's format."""
+    quantized = numbers.stored.get(tensor.name) if tensor.role == WEIGHT else None
+    return precision.bytes(tensor.role, tensor.format) if quantized is None else quantized
+
+
 def message_size(message: Collective, numbers: Numbers, precision: Precision) -> tuple[Num, Num]:
     """Bytes of a collective's buffer, and the ranks of its group."""
     tensor = message.inputs[0]
-    buffer = numbers.value(message.message) * precision.bytes(tensor.role, tensor.format)
+    buffer = numbers.value(message.message) * element_bytes(tensor, numbers, precision)
     return buffer, numbers.ranks(message.axes)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from floorline.num import Num, minimum
+from floorline.num import Num, maximum, minimum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Rule:
 
 def divides(divisor: Num, whole: Num) -> NDArray[np.bool_]:
     """Whether a division comes out even, elementwise."""
-    return np.asarray(np.mod(whole, divisor) == 0)
+    return np.asarray(np.mod(whole, maximum(divisor, 1.0)) == 0)
 
 
 def one_way(a: Num, b: Num) -> NDArray[np.bool_]:
@@ -63,7 +63,7 @@ RULES = (
     Rule(
         "cp∤heads",
         lambda v: (
-            (divides(v["tp"] * v["cp"], v["heads"]) & one_way(v["cp"], v["kv_heads"] / minimum(v["tp"], v["kv_heads"])))
+            (divides(v["tp"] * v["cp"], v["heads"]) & one_way(v["cp"], v["kv_heads"] / maximum(minimum(v["tp"], v["kv_heads"]), 1.0)))
             | (np.asarray(v["exchange"]) == 0)
         ),
         "all-to-all context parallelism: tp·cp = {tp:g}·{cp:g} does not go into {heads:g} query and {kv_heads:g} key/value "

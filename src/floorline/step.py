@@ -17,6 +17,7 @@ from floorline.masks import selected
 from floorline.num import Num, largest, maximum, minimum, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
+from floorline.quantized import element_bytes
 from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
@@ -49,7 +50,7 @@ class Step:
     decoding     whether each sequence has one new token: layers run as they do then, and context parallelism splits the
                  cache only
     every_logit  whether O is T: logits of all positions, which can be cut by tokens
-    source       tokens of the encoder for each sequence, M [-]
+    source       tokens of the encoder for each sequence, M, where the model does not fix them among its sizes [-]
     evenness     of expert routing: 1 balanced, 0 every token to the same experts [-]
     modalities   of the stacks that run: "" for text, "source" for encoders, "image"
     """
@@ -87,7 +88,7 @@ class Step:
             EARLIER: self.earlier,
             "before": self.earlier,
             "O": self.logits,
-            "M": self.source,
+            "M": self.model.sizes.get("M", self.source),
             "visible": 1.0,
             "selected": 1.0,
             "evenness": self.evenness,
@@ -96,13 +97,14 @@ class Step:
         found = []
         for stack in self.running:
             derived = self.block(stack).derived
-            key = (stack.tokens, derived, id(stack.sizes) if stack.sizes else 0)
+            stored = element_bytes(self.model, stack, self.precision.bytes(WEIGHT))
+            key = (stack.tokens, derived, id(stack.sizes) if stack.sizes else 0, id(stack) if stored else 0)
             if key not in shared:
                 values: dict[str, Num] = {**self.model.sizes, **stack.sizes, **step}
                 for letter, text in stack.tokens:
                     values[letter] = values[text] if text in values else Expression(text)(values)
                 ranks = degrees(self.parallelism, values.get("K", 1.0))
-                shared[key] = Numbers(values, ranks, dict(derived))
+                shared[key] = Numbers(values, ranks, dict(derived), stored)
             found.append((stack, shared[key]))
         return tuple(found)
 
@@ -192,7 +194,7 @@ class Step:
 
     def bytes(self, pieces: tuple[Piece, ...], numbers: Numbers) -> Num:
         """Bytes of some pieces of tensors."""
-        return total(count(p, numbers) * self.precision.bytes(p.tensor.role, p.tensor.format) for p in pieces)
+        return total(count(p, numbers) * program.element_bytes(p.tensor, numbers, self.precision) for p in pieces)
 
 
 def count(piece: Piece, numbers: Numbers) -> Num:

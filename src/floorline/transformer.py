@@ -15,11 +15,12 @@ from floorline.masks import Mask, causal
 from floorline.num import Num, total
 from floorline.op import Lookup
 from floorline.result import Result
+from floorline.specs.quantization import Storage
 from floorline.tensor import Tensor
 
 
-SOURCE, IMAGE = "source", "image"
-"""Modalities besides text: the encoder's side of an encoder–decoder, pictures."""
+SOURCE, IMAGE, AUDIO = "source", "image", "audio"
+"""Modalities besides text: the encoder's side of an encoder–decoder, pictures, sound."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ class ParameterCount(Result):
     embedding         tables that integers pick rows from: tokens, positions, types [-]
     non_embedding     the rest; an untied output head is in here and in ``head`` [-]
     head              an output matrix of its own, 0 where it is tied to the embedding [-]
+    layers            those of all layers, without the ends [-]
     active_per_token  those that one token's forward pass uses: with experts, fewer than all [-]
     modules           by tensor
     """
@@ -90,6 +92,7 @@ class ParameterCount(Result):
     embedding: Num
     non_embedding: Num
     head: Num
+    layers: Num
     active_per_token: Num
     modules: tuple[Module, ...]
 
@@ -108,6 +111,7 @@ class Transformer(Result):
     order    of the text's layers, each the index of its stack among them, where kinds of layers alternate; () where one
              stack follows another
     config   the configuration as it was read
+    quantization  how its weights are quantised, None where they are not
 
     >>> from floorline.catalogue.load import load_model
     >>> load_model("gpt2").parameter_count().total
@@ -123,6 +127,7 @@ class Transformer(Result):
     learned_positions: bool = False
     order: tuple[int, ...] = ()
     config: Mapping[str, object] = field(default_factory=dict, repr=False)
+    quantization: Storage | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
@@ -156,7 +161,7 @@ class Transformer(Result):
         """
         ends = [s.block for s in self.stacks if not s.is_layer]
         tables = {t.name for block in ends for op in block.ops if isinstance(op, Lookup) and op.embeds for t in op.weights}
-        modules, embedding, head, active = [], [], [], []
+        modules, embedding, head, layers, active = [], [], [], [], []
         for stack, op, tensor in self.weights():
             copies = 1.0 if tensor.is_shared else stack.stored
             numbers = Numbers({**self.sizes, **stack.sizes}, derived=dict(stack.block.derived))
@@ -164,6 +169,7 @@ class Transformer(Result):
             modules.append(Module(f"{stack.block.name}.{op}", str(tensor), copies, elements))
             is_table = tensor.name in tables
             embedding += [elements] if is_table else []
+            layers += [elements] if stack.is_layer and not tensor.is_shared else []
             is_head = stack.block.name == "head" and "V" in tensor.letters and not tensor.name.endswith(".bias")
             head += [elements] if is_head and not is_table else []
             active.append(elements if "evenness" not in tensor.touched else elements * self.chosen_share(stack))
@@ -173,6 +179,7 @@ class Transformer(Result):
             embedding=total(embedding),
             non_embedding=everything - total(embedding),
             head=total(head),
+            layers=total(layers),
             active_per_token=total(active),
             modules=tuple(modules),
         )
@@ -194,6 +201,27 @@ class Transformer(Result):
         if not before or self.stacks[-1].is_layer:
             return None
         return before[self.order[-1]] if self.order else before[-1]
+
+    def shapes(self) -> tuple[dict[str, Num], ...]:
+        """What a plan must divide, once for each kind of layer: heads, key/value heads, inner widths; 0 where there is none."""
+        found: dict[object, dict[str, Num]] = {}
+        for stack in self.stacks:
+            used = stack.block.letters
+            if not stack.is_layer or stack.modality:
+                continue
+            sizes = {**self.sizes, **stack.sizes}
+            has = {letter: sizes[letter] if letter in used else 0.0 for letter in "KGH"}
+            for width in ("Ffs" if used & set("Ffs") else "F"):
+                if width in used or width == "F":
+                    shape = {
+                        "heads": has["K"] * (has["G"] if "G" in used else 1.0),
+                        "kv_heads": has["K"],
+                        "group": has["G"],
+                        "head_dim": has["H"],
+                        "ffn": sizes[width] if width in used else 0.0,
+                    }
+                    found[tuple(id(v) if np.ndim(v) else float(v) for v in shape.values())] = shape
+        return tuple(found.values())
 
     def layers(self) -> Num:
         """How many layers run: the repeats of all stacks but the two ends."""

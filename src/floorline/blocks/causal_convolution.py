@@ -23,15 +23,15 @@ WIDTH = "max(T + w*min(before, 1), w) + w - 1"
 class CausalConvolution:
     """Convolutions over some tensors that are stored as one, an activation, and the inputs that the next token needs.
 
-    channels    tensors and their letters besides B and T: (("x", "hp"), ("b", "gN"))
+    channels    tensors and their letters besides B and T: (("inner", "hp"), ("b", "gN"))
     bias        one for each channel
     activation  behind it, "" for none
     decode      whether this is one token with earlier inputs out of the cache
 
     Letters: w width of the window, L outputs that are computed, J inputs seen while decoding.
 
-    >>> [op.name for op in CausalConvolution(channels=(("x", "I"),), activation="silu").ops()]
-    ['conv_x', 'crop_x', 'act_x', 'tail_x', 'cache_x']
+    >>> [op.name for op in CausalConvolution(channels=(("inner", "I"),), activation="silu").ops()]
+    ['conv_inner', 'crop_inner', 'act_inner', 'tail_inner', 'cache_inner']
     """
 
     channels: tuple[tuple[str, str], ...]

@@ -42,7 +42,7 @@ class CrossAttention:
     @property
     def caches(self) -> str:
         """What a block that decodes finds in the cache."""
-        return f"{self.name}kc[BMKH] {self.name}vc[BMKH]"
+        return f"{self.name}kc[BMKH] {self.name}vc[BMKH]" if self.held else ""
 
     def ops(self, source: str, target: str) -> tuple[Op, ...]:
         """From normalised states ``source[BTD]`` to the branch ``target[BTD]``."""

@@ -11,6 +11,7 @@ from functools import cache
 
 from floorline.block import Block, block
 from floorline.blocks.attention import Attention
+from floorline.blocks.heads import stored
 from floorline.blocks.norm import LAYER_NORM, Norm, dropout, residual
 from floorline.convolution import convolution
 from floorline.op import Op, contraction, elementwise, view
@@ -82,16 +83,32 @@ class DisentangledAttention:
 
 
 @cache
-def relative_states(norm: Norm | None) -> Block:
+def relative_states(norm: Norm | None, relative: bool = True) -> Block:
     """The table of relative positions, normalised where the model says so: what every layer is given.
+
+    relative  whether there is a table; a norm without one is stored and not read
 
     >>> [str(t) for t in relative_states(LAYER_NORM).weights()]
     ['Wrel[RD]', 'Wrel_norm[D]', 'Wrel_norm.bias[D]']
     """
+    if not relative:
+        unread = (stored("Wrel_norm", "D"), stored("Wrel_norm.bias", "D")) if norm else ()
+        return block("relative", "", unread, "")
     if norm is None:
         return block("relative", "", (view("table", "Wrel[RD] -> rel[RD]"),), "rel")
     ops = view("table", "Wrel[RD] -> states[RD]"), norm.op("rel_norm", "states", "rel", "RD")
     return block("relative", "", ops, "rel")
+
+
+@cache
+def normed(drop: bool = False) -> Block:
+    """A norm of the embedded tokens, where a matmul stands between them and it.
+
+    >>> normed().outputs
+    ('y',)
+    """
+    first = LAYER_NORM.op("embedding_norm", "x", "z" if drop else "y")
+    return block("embedding_norm", "x[BTD]", (first, *((dropout("drop", "z", "y"),) if drop else ())), "y")
 
 
 @cache

@@ -28,6 +28,8 @@ class Experts:
     shared       a feed-forward network that every token goes through
     shared_gate  whether a learned number for each token scales the shared one
     dense        whether every expert runs on every token, as one library does it
+    latent       letter of a width of their own that experts work in, between two projections; "" for the model's
+    latent_bias  of these two
 
     >>> [op.name for op in Experts(activation="silu").ops("h2", "ffn")]
     ['router', 'choose', 'dispatch', 'expert_gate', 'expert_up', 'expert_act', 'expert_down', 'dispatch_chances', 'weigh', 'combine']
@@ -41,6 +43,13 @@ class Experts:
     shared: FeedForward | None = None
     shared_gate: bool = False
     dense: bool = False
+    latent: str = ""
+    latent_bias: bool = False
+
+    @property
+    def width(self) -> str:
+        """Letter of what an expert reads and makes."""
+        return self.latent or "D"
 
     @property
     def derived(self) -> tuple[tuple[str, str], ...]:
@@ -49,17 +58,25 @@ class Experts:
 
     def ops(self, source: str, target: str) -> tuple[Op, ...]:
         """From ``source[BTD]`` to ``target[BTD]``."""
-        routed = "routed" if self.shared else target
+        routed, w = "routed" if self.shared else target, self.width
+        given, made = ("low", "low_routed") if self.latent else (source, routed)
         return (
             contraction("router", f"{source}[BTD] Wrouter[DE] -> r[BTE]", bias=self.router_bias),
             elementwise("choose", "r[BTE] -> chances[BTE]", self.score, reduces="E", statistics=(2, 1)),
-            route("dispatch", f"{source}[BTD] -> xe[ECD]"),
+            *(self.project("latent_in", source, "D", given, w) if self.latent else ()),
+            route("dispatch", f"{given}[BT{w}] -> xe[EC{w}]"),
             *self.experts(),
             route("dispatch_chances", "chances[BTE] -> slots[EC]"),
-            elementwise("weigh", "ye[ECD] slots[EC] -> yw[ECD]", "weigh"),
-            route("combine", f"yw[ECD] -> {routed}[BTD]"),
+            elementwise("weigh", f"ye[EC{w}] slots[EC] -> yw[EC{w}]", "weigh"),
+            route("combine", f"yw[EC{w}] -> {made}[BT{w}]"),
+            *(self.project("latent_out", made, w, routed, "D") if self.latent else ()),
             *self.beside(source, target),
         )
+
+    def project(self, name: str, source: str, old: str, target: str, new: str) -> tuple[Op, ...]:
+        """Between the model's width and the experts'."""
+        text = f"{source}[BT{old}] W{name}[{old}{new}] -> {target}[BT{new}]"
+        return (contraction(name, text, bias=self.latent_bias),)
 
     def experts(self) -> tuple[Op, ...]:
         """The experts' own feed-forward networks, all together."""
@@ -68,12 +85,12 @@ class Experts:
             weight = text.split()[1].partition("[")[0]
             return contraction(name, text, kernel=kernel, bias=self.bias, touched={weight: TOUCHED})
 
-        label = "expert_gate_up"
-        up = matmul("expert_up", "xe[ECD] Weu[EDf] -> eu[ECf]", label if self.gated else "")
-        down = matmul("expert_down", "em[ECf] Wed[EfD] -> ye[ECD]")
+        label, w = "expert_gate_up", self.width
+        up = matmul("expert_up", f"xe[EC{w}] Weu[E{w}f] -> eu[ECf]", label if self.gated else "")
+        down = matmul("expert_down", f"em[ECf] Wed[Ef{w}] -> ye[EC{w}]")
         if not self.gated:
             return up, elementwise("expert_act", "eu[ECf] -> em[ECf]", self.activation), down
-        gate = matmul("expert_gate", "xe[ECD] Weg[EDf] -> eg[ECf]", label)
+        gate = matmul("expert_gate", f"xe[EC{w}] Weg[E{w}f] -> eg[ECf]", label)
         return gate, up, elementwise("expert_act", "eg[ECf] eu[ECf] -> em[ECf]", f"gated_{self.activation}"), down
 
     def beside(self, source: str, target: str) -> tuple[Op, ...]:

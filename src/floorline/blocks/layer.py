@@ -95,7 +95,8 @@ def detour(branch: Branch, number: int, stream: str, target: str) -> list[Op]:
     else:
         ops.append(residual(f"add{number}", stream, made_name, joined))
     if branch.behind:
-        ops.append(branch.behind.op(f"norm{number}", joined, target))
+        called = f"norm{number}_behind" if branch.before else f"norm{number}"
+        ops.append(branch.behind.op(called, joined, target))
     return ops
 
 

@@ -37,7 +37,7 @@ class Mamba:
     Letters: I channels, or h heads of p channels; N state of a channel, r rank of dt, w window of the convolution.
 
     >>> [op.name for op in Mamba().ops("h", "out")][:6]
-    ['in_u', 'in_z', 'conv_u', 'crop_u', 'act_u', 'tail_u']
+    ['in_inner', 'in_z', 'conv_inner', 'crop_inner', 'act_inner', 'tail_inner']
     """
 
     activation: str = "silu"
@@ -50,7 +50,7 @@ class Mamba:
     @property
     def convolution(self) -> CausalConvolution:
         """What comes before the state."""
-        channels = (("u", self.channels),)
+        channels = (("inner", self.channels),)
         return CausalConvolution(
             channels=channels, bias=self.conv_bias, activation=self.activation, decode=self.decode
         )
@@ -79,12 +79,12 @@ class Mamba:
         """From normalised states ``source[BTD]`` to the branch ``target[BTD]``."""
         c = self.channels
         return (
-            contraction("in_u", f"{source}[BTD] Win_u[D{c}] -> u[BT{c}]", kernel="in_proj", bias=self.bias),
+            contraction("in_inner", f"{source}[BTD] Win_inner[D{c}] -> inner[BT{c}]", kernel="in_proj", bias=self.bias),
             contraction("in_z", f"{source}[BTD] Win_z[D{c}] -> z[BT{c}]", kernel="in_proj", bias=self.bias),
             *self.convolution.ops(),
-            *self.selection(self.convolution.result("u")),
-            *self.walk(self.convolution.result("u")),
-            elementwise("gate", f"scanned[BT{c}] z[BT{c}] -> gated[BT{c}]", "gated_silu"),
+            *self.selection(self.convolution.result("inner")),
+            *self.walk(self.convolution.result("inner")),
+            elementwise("gate_scan", f"scanned[BT{c}] z[BT{c}] -> gated[BT{c}]", "gated_silu"),
             contraction("out", f"gated[BT{c}] Wout[{c}D] -> {target}[BTD]", bias=self.bias),
         )
 

@@ -44,7 +44,7 @@ class Mamba2:
     def convolution(self) -> CausalConvolution:
         """What comes before the state."""
         return CausalConvolution(
-            channels=(("u", "hp"), ("b", "gN"), ("c", "gN")),
+            channels=(("inner", "hp"), ("b", "gN"), ("c", "gN")),
             bias=self.conv_bias,
             activation=self.activation,
             decode=self.decode,
@@ -67,8 +67,8 @@ class Mamba2:
 
     def ops(self, source: str, target: str) -> tuple[Op, ...]:
         """From normalised states ``source[BTD]`` to the branch ``target[BTD]``."""
-        made = {"z": "hp", "u": "hp", "b": "gN", "c": "gN", "step_raw": "h"}
-        u, b, c = (self.convolution.result(name) for name in "ubc")
+        made = {"z": "hp", "inner": "hp", "b": "gN", "c": "gN", "step_raw": "h"}
+        u, b, c = (self.convolution.result(name) for name in ("inner", "b", "c"))
         return (
             *(
                 contraction(f"in_{n}", f"{source}[BTD] Win_{n}[D{w}] -> {n}[BT{w}]", kernel="in_proj", bias=self.bias)
@@ -104,7 +104,7 @@ def chunked(u: str, b: str, c: str) -> tuple[Op, ...]:
     """State-space duality: chunks as attention does, states from chunk to chunk."""
     label = "scan"
     return (
-        elementwise("into_chunks", f"{u}[BThp] step[BTh] -> u_chunk[Bcqhp]", "chunk", kernel=label),
+        elementwise("into_chunks", f"{u}[BThp] step[BTh] -> x_chunk[Bcqhp]", "chunk", kernel=label),
         elementwise("decay", "step[BTh] Wa[h] -> decay[Bcqh]", "cumulative_sum", kernel=label),
         view("heads_b", f"{b}[BTgN] -> b_head[BcqhN]", kernel=label),
         view("heads_c", f"{c}[BTgN] -> c_head[BcQhN]", kernel=label),
@@ -112,10 +112,10 @@ def chunked(u: str, b: str, c: str) -> tuple[Op, ...]:
         # inside a chunk: a causal mask of decays on C B, times the inputs
         contraction("chunk_scores", "c_head[BcQhN] b_head[BcqhN] -> score[BcQqh]", kernel=label),
         elementwise("chunk_mask", "score[BcQqh] decay[Bcqh] -> masked[BcQqh]", "segment_sum", kernel=label),
-        contraction("chunk_values", "masked[BcQqh] u_chunk[Bcqhp] -> y_inside[BcQhp]", kernel=label),
+        contraction("chunk_values", "masked[BcQqh] x_chunk[Bcqhp] -> y_inside[BcQhp]", kernel=label),
         # the state that each chunk makes by itself
         elementwise("weigh_b", "b_head[BcqhN] decay[Bcqh] -> b_decayed[BcqhN]", "decay", kernel=label),
-        contraction("chunk_states", "b_decayed[BcqhN] u_chunk[Bcqhp] -> own[BchpN]", kernel=label),
+        contraction("chunk_states", "b_decayed[BcqhN] x_chunk[Bcqhp] -> own[BchpN]", kernel=label),
         # from chunk to chunk: each state is a sum over all before it, the one before the prompt among them
         view("ends", "own[BchpN] -> end[BzhpN]", kernel=label),
         elementwise("chunk_decay", "decay[Bcqh] -> between[Bzyh]", "segment_sum", kernel=label),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import build, fusion, of_spec, whole
-from floorline.cli.model import JSON, MODEL, SET, load
+from floorline.cli.model import CONVENTION, JSON, MODEL, SET, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import Count, count
 from floorline.errors import BadInput
@@ -18,6 +18,7 @@ from floorline.units import data, integer
 FLAGS = (
     JSON,
     SET,
+    CONVENTION,
     *of_spec(Parallelism, skip=("extra",)),
     Flag("batch", ("--batch-size",), "sequences", "1"),
     Flag("seq_len", ("--seq-len", "--seq-length", "--input-len", "--isl"), "new tokens of each sequence", "1024"),

@@ -61,6 +61,24 @@ def pairs_in_window(tokens: Num, window: Num) -> Num:
     return short * (short + 1.0) / 2.0 + window * (tokens - short)
 
 
+def around_share(tokens: Num, side: Num) -> Num:
+    r"""Share of the query × key square that a window to both sides leaves: each query sees itself and its neighbours.
+
+    $$\nu = \frac{2 F(n) - n}{n^2}, \quad F(n) = \frac{m (m + 1)}{2} + (s + 1) (n - m), \quad m = \min(n, s + 1)$$
+
+    tokens   n  tokens of the sequence          [-]
+    side     s  neighbours seen on either side  [-]
+    returns  ν  visible share                   [-]
+
+    Source: transformers, masking_utils.py, ``sliding_window_bidirectional_overlay``; counting the pairs. Example: four tokens
+    that see one neighbour on either side: 2 + 3 + 3 + 2 of 16.
+
+    >>> around_share(4.0, 1.0)
+    0.625
+    """
+    return (2.0 * pairs_in_window(tokens, side + 1.0) - tokens) / (tokens * tokens)
+
+
 def chunk_share(queries: Num, before: Num, window: Num, keys: Num) -> Num:
     r"""Share of the query × key rectangle that chunked attention leaves: each query sees what is before it in its chunk.
 

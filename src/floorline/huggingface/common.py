@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 from floorline.block import Block
 from floorline.blocks.embedding import embedding, head
@@ -13,6 +14,8 @@ from floorline.masks import Mask, causal, chunk, window
 from floorline.num import Num
 from floorline.transformer import Stack, Transformer
 
+Kind = TypeVar("Kind", bound=Hashable)
+"""What tells layers apart: a word, or several things together."""
 WINDOWED = (("σ", "min(σ, window - 1)"), ("S", "σ + T"))
 """A layer that sees a window keeps the window's earlier tokens only."""
 MASKS: dict[str, tuple[tuple[tuple[str, str], ...], Mask]] = {
@@ -67,7 +70,7 @@ def head_sizes(
 
 
 def by_kind(
-    kinds: Sequence[str], make: Callable[[str], Stack], start: int = 0
+    kinds: Sequence[Kind], make: Callable[[Kind], Stack], start: int = 0
 ) -> tuple[tuple[Stack, ...], tuple[int, ...]]:
     """Layers of several kinds as one stack for each, in the order of first appearance, and the order of the layers.
 
@@ -112,16 +115,18 @@ def seen(config: Config, kind: str, make: Block, key: str = "sliding_window", si
 
 
 def text_layers(
-    config: Config, block: Block, rule: Callable[[int], str] | None = None, key: str = "num_hidden_layers"
+    config: Config, block: Block, rule: Callable[[int], str] | None = None, window_size: Num | None = None
 ) -> tuple[tuple[Stack, ...], tuple[int, ...]]:
     """The layers of a language model and their order: by ``layer_types``, by the family's rule, or all with full attention.
 
-    rule  from a layer's index to its kind, where the configuration does not list them
+    rule         from a layer's index to its kind, where the configuration does not list them
+    window_size  where sliding_window is left out
     """
     if config.get("layer_types") is None and rule is None:
-        return (Stack(block, layers(config, key)),), ()
-    kinds = layer_types(config, whole_layers(config, key), rule or (lambda i: "full_attention"))
-    return by_kind(kinds, lambda kind: seen(config, kind, block))
+        return (Stack(block, layers(config)),), ()
+    kinds = layer_types(config, whole_layers(config), rule or (lambda i: "full_attention"))
+    size = config.maybe("sliding_window", window_size)
+    return by_kind(kinds, lambda kind: seen(config, kind, block, size=size if "sliding" in kind else None))
 
 
 def alike(config: Config, block: Block, window_size: Num | None, key: str = "num_hidden_layers") -> tuple[Stack, ...]:

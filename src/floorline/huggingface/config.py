@@ -260,6 +260,15 @@ def looks_like_size(key: str) -> bool:
     return key.startswith("n_") or any(word in key for word in SIZE_WORDS)
 
 
+def rounded(value: Num) -> Num:
+    """Rounded down, as ``//`` and ``int`` do.
+
+    >>> rounded(7.0 / 2.0)
+    3.0
+    """
+    return number(np.floor(value))
+
+
 def divide(config: Config, whole: Num, parts: Num, whole_name: str, parts_name: str) -> Num:
     """``whole / parts`` where it comes out even.
 

@@ -14,7 +14,7 @@ from floorline.blocks.norm import LAYER_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.config import Config
 from floorline.masks import causal, everything
-from floorline.num import Num
+from floorline.num import Num, all_true, number
 from floorline.transformer import Stack, Transformer
 
 LABELS = Dense(name="labels", to="L")
@@ -96,6 +96,15 @@ def is_decoder(config: Config) -> bool:
     return config.flag("is_decoder", False)
 
 
+def same(one: Num, other: Num) -> bool:
+    """Whether two sizes are equal, array or not.
+
+    >>> same(768.0, 768.0)
+    True
+    """
+    return all_true(number(one) == number(other))
+
+
 def stacked(block: Block, repeat: Num, copies: Num | None = None, *, decoder: bool = False) -> Stack:
     """Layers in which every token sees every other, or as a decoder's those before it."""
     return Stack(block, repeat, copies, mask=causal if decoder else everything)
@@ -117,9 +126,13 @@ def classifiers(pooled: Dense, *, on_pooler: bool = True) -> dict[str, tuple[Blo
     }
 
 
-def label_sizes(config: Config, kind: str) -> dict[str, Num]:
-    """L, how many numbers a class's head makes."""
-    return {"L": {"ForMultipleChoice": 1.0, "ForNextSentencePrediction": 2.0}.get(kind, labels(config))}
+def label_sizes(config: Config, kind: str, default: float = 2.0, **own: float) -> dict[str, Num]:
+    """L, how many numbers the head of a class makes: one for each label, one alone to choose among texts, or its own.
+
+    default  labels where the configuration says nothing
+    own      classes whose head does not follow the labels
+    """
+    return {"L": {"ForMultipleChoice": 1.0, **own}.get(kind, labels(config, default))}
 
 
 def ends(blocks: Iterable[Block]) -> tuple[Stack, ...]:

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from floorline.errors import BadInput, near
+from floorline.huggingface import quantization
 from floorline.huggingface.config import Config
 from floorline.huggingface.families import SHARED
 from floorline.transformer import Transformer
@@ -73,7 +74,9 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "", *,
     kind = values.get("model_type")
     known = [*families(), *REGISTERED]
     if kind is None:
-        raise BadInput(f"{name}: the key 'model_type' is missing; expected one of {', '.join(known)}")
+        raise BadInput(
+            f"{name}: the key 'model_type' is missing; expected one of {len(known)} types, such as llama, qwen3_moe or bert"
+        )
     found = reader(kind) if isinstance(kind, str) else None
     if found is None:
         raise BadInput(
@@ -83,9 +86,11 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "", *,
     config = Config(values, name, library)
     for key in ("model_type", "architectures", "torch_dtype", "dtype"):
         config.get(key)
-    model = found(config)
+    model, quantized = found(config), quantization.read(config)
     config.finish()
     stored = str(values.get("torch_dtype") or values.get("dtype") or "bfloat16").removeprefix("torch.")
     if stored not in FORMATS:
         raise BadInput(f"{name}: torch_dtype is {stored[:40]!r}; expected one of {', '.join(FORMATS)}")
-    return replace(model, source=source, format=FORMATS[stored], config=dict(values))
+    return replace(
+        model, source=source, format=FORMATS[stored], config=dict(values), quantization=quantized or model.quantization
+    )

@@ -14,10 +14,10 @@ from floorline.blocks.feed_forward import FeedForward
 from floorline.blocks.layer import Branch, layer
 from floorline.blocks.norm import LAYER_NORM, Norm
 from floorline.errors import BadInput
-from floorline.huggingface.config import Config, divide
+from floorline.huggingface.config import Config, divide, rounded
 from floorline.masks import everything
-from floorline.num import Num, floor
-from floorline.transformer import Stack
+from floorline.num import Num
+from floorline.transformer import Stack, Transformer
 
 ONE_PICTURE = (("T", "m"), ("S", "m"), ("σ", "0*m"))
 """A tower's tokens are those of a picture, m, and nothing came before them."""
@@ -42,9 +42,7 @@ class Tower:
 
     def stack(self, block: Block, repeat: Num = 1.0) -> Stack:
         """A block that runs once for each picture, or several times in a row."""
-        return Stack(
-            block, repeat, tokens=ONE_PICTURE, sizes=self.kept, mask=everything, modality=self.modality
-        )
+        return Stack(block, repeat, tokens=ONE_PICTURE, sizes=self.kept, mask=everything, modality=self.modality)
 
 
 def encoder(
@@ -86,7 +84,9 @@ def pair(config: Config, key: str, default: Num) -> tuple[Num, Num]:
     return both.size("height"), both.size("width")
 
 
-def picture(config: Config, *, image: Num, patch: Num, channels: str = "num_channels", extra: Num = 0.0) -> dict[str, Num]:
+def picture(
+    config: Config, *, image: Num, patch: Num, channels: str = "num_channels", extra: Num = 0.0
+) -> dict[str, Num]:
     """Letters of a picture: u, w its height and width, i, j a patch's, c channels, N patches, P positions and m tokens.
 
     extra  learned tokens beside the patches, each with a position
@@ -95,12 +95,14 @@ def picture(config: Config, *, image: Num, patch: Num, channels: str = "num_chan
     197.0
     """
     (u, w), (i, j) = pair(config, "image_size", image), pair(config, "patch_size", patch)
-    number = floor(u / i) * floor(w / j)
+    number = rounded(u / i) * rounded(w / j)
     total = number + extra
     return {"u": u, "w": w, "i": i, "j": j, "c": config.size(channels, 3.0), "N": number, "P": total, "m": total}
 
 
-def widths(config: Config, *, width: Num, heads: Num, inner: Num = 0.0, key: str = "num_attention_heads") -> dict[str, Num]:
+def widths(
+    config: Config, *, width: Num, heads: Num, inner: Num = 0.0, key: str = "num_attention_heads"
+) -> dict[str, Num]:
     """D, K, G, H and F of a tower, with what they are where the configuration leaves them out.
 
     inner  0 where F does not come from a key
@@ -129,3 +131,20 @@ def architecture(config: Config, default: str) -> str:
 def part(config: Config, key: str) -> Config:
     """A configuration inside this one; left out or null, everything in it is what its class says."""
     return config.part(key) if config.get(key) is not None else Config({}, f"{config.name} {key}", config.library)
+
+
+def finish(model: Transformer, *parts: Config) -> Transformer:
+    """The model, once nothing in the configurations of its parts was left that is not understood."""
+    for config in parts:
+        close(config)
+    return model
+
+
+def close(config: Config, *ignored: str) -> None:
+    """Refuse what is not understood in the configuration of a part.
+
+    ignored  keys that look like sizes and change nothing
+    """
+    for key in ("model_type", "architectures", "torch_dtype", "dtype", "projection_dim", "dropout", *ignored):
+        config.get(key)
+    config.finish()

@@ -7,13 +7,13 @@ Sources: https://github.com/ggml-org/llama.cpp, ggml/src/ggml-common.h (bytes of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 import numpy as np
 
-from floorline.num import Num
-from floorline.specs.quantization import EXPERT, HEAD, LINEAR, OTHER, ROUTER, TABLE, Format, Place, Stored, Weight, layers
+from floorline.num import number
+from floorline.specs.quantization import EXPERT, HEAD, OTHER, ROUTER, TABLE, Format, Place, Stored, Weight, layers
 
 BLOCKS: dict[str, tuple[int, int]] = {
     "f32": (1, 4),
@@ -111,7 +111,7 @@ DOWN: dict[str, Rule] = {
     "Q3_K_M": (("first sixteenth", "q5_K"), ("not falcon", "q4_K"), ("more bits", "q4_K")),
     "IQ3_M": (("first eighth", "q4_K"), ("more bits, 8 experts", "q4_K")),
     "Q3_K_L": (("falcon", "q4_K"), (ALWAYS, "q5_K")),
-    "Q4_K_M": (("first sixteenth", "q6_K"), ("more bits, falcon", "q5_K"), ("more bits", "q6_K")),
+    "Q4_K_M": (("first sixteenth, falcon", "q6_K"), ("more bits, falcon", "q5_K"), ("more bits", "q6_K")),
     "IQ4_NL": (("first eighth, plain", "q5_K"),),
     "IQ4_XS": (("first eighth, plain", "q5_K"),),
     "Q5_K_M": (("more bits", "q6_K"),),
@@ -169,7 +169,7 @@ CONDITIONS: dict[str, Callable[[Layer], bool]] = {
     "first two": lambda x: x.index < 2,
     "first four": lambda x: x.index < 4,
     "first eighth": lambda x: x.index < x.of // 8,
-    "first sixteenth": lambda x: x.falcon and x.index < x.of // 16,
+    "first sixteenth": lambda x: x.index < x.of // 16,
     "middle": lambda x: x.of // 8 <= x.index < 7 * x.of // 8,
     "more bits": lambda x: more_bits(x.index, x.of),
 }
@@ -258,7 +258,7 @@ class Mix:
         if BASE[self.name] in ("f16", "bf16", "f32"):
             return ((block_format(BASE[self.name]), every),)
         if weight.kind in (HEAD, TABLE):
-            return ((block_format(self.end(weight.kind == HEAD or place.tied, place.arch)), every),)
+            return ((self.end(weight.kind == HEAD or place.tied, place.arch), every),)
         if self.name == "MXFP4_MOE":
             return ((block_format("mxfp4" if weight.kind == EXPERT else "q8_0"), every),)
         part = PARTS.get(weight.module.rpartition(".")[2], "")
@@ -266,43 +266,48 @@ class Mix:
             part = "fused"
         return self.counted(part, place)
 
-    def end(self, output: bool, arch: str) -> str:
+    def end(self, output: bool, arch: str) -> Format:
         """The type of the token table, or of what makes logits."""
         base = BASE[self.name]
         if self.ends:
-            return self.ends
+            return block_format(self.ends)
         if output:
             wide = arch == "falcon" or base == "q8_0"
-            return "q8_0" if wide else "q5_K" if self.name in (*TINY, "IQ3_XXS") else "q6_K"
+            kind = "q8_0" if wide else "q5_K" if self.name in (*TINY, "IQ3_XXS") else "q6_K"
+            return block_format("q8_0") if wide else replace(block_format(kind), otherwise=block_format("q8_0"))
         if self.name in WIDER or self.name == "IQ3_XXS":
-            return "iq3_s"
-        return "q2_K" if self.name in TINY else "q4_K" if base in ("tq1_0", "tq2_0") else base
+            return block_format("iq3_s")
+        return block_format("q2_K" if self.name in TINY else "q4_K" if base in ("tq1_0", "tq2_0") else base)
 
     def counted(self, part: str, place: Place) -> Stored:
         """How many of a stack's layers have each type; where numbers are arrays, point by point."""
         spans, of = (place.values, place.valued) if part == "value" else (place.spans, place.total)
         numbers = (*(x for span in spans for x in span), of, place.shared, place.experts)
         if not any(np.ndim(x) for x in numbers):
-            once = self.count_once(part, place.arch, tuple(float(x) for x in numbers))
+            once = count_once(self, part, place.arch, tuple(float(x) for x in numbers))
             return tuple((block_format(kind), count) for kind, count in once)
         columns = np.broadcast_arrays(*numbers)
-        points = [dict(self.count_once(part, place.arch, tuple(map(float, p)))) for p in zip(*map(np.ravel, columns), strict=True)]
+        points = [
+            dict(count_once(self, part, place.arch, tuple(map(float, point))))
+            for point in zip(*map(np.ravel, columns), strict=True)
+        ]
         kinds = dict.fromkeys(kind for point in points for kind in point)
         shape = columns[0].shape
         return tuple(
-            (block_format(kind), np.array([point.get(kind, 0.0) for point in points]).reshape(shape)) for kind in kinds
+            (block_format(kind), number(np.array([p.get(kind, 0.0) for p in points]).reshape(shape))) for kind in kinds
         )
 
-    @cache
-    def count_once(self, part: str, arch: str, numbers: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
-        """The same for one point: types and the number of layers that have each."""
-        *ends, of, shared, experts = numbers
-        found: dict[str, float] = {}
-        for start, end in zip(ends[::2], ends[1::2], strict=True):
-            for i in range(int(start), int(end)):
-                kind = chosen(self.name, part, Layer(i, int(of), shared, experts, arch == "falcon", self.imatrix))
-                found[kind] = found.get(kind, 0.0) + 1.0
-        return tuple(found.items())
+
+@lru_cache(maxsize=4096)
+def count_once(made: Mix, part: str, arch: str, numbers: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
+    """Types and the number of layers that have each, where all numbers are plain."""
+    *ends, of, shared, experts = numbers
+    found: dict[str, float] = {}
+    for start, end in zip(ends[::2], ends[1::2], strict=True):
+        for i in range(int(start), int(end)):
+            kind = chosen(made.name, part, Layer(i, int(of), shared, experts, arch == "falcon", made.imatrix))
+            found[kind] = found.get(kind, 0.0) + 1.0
+    return tuple(found.items())
 
 
 WIDE_ENDS = {"Q2_K_L": "Q2_K", "Q3_K_XL": "Q3_K_L", "Q4_K_L": "Q4_K_M", "Q5_K_L": "Q5_K_M", "Q6_K_L": "Q6_K"}
@@ -315,7 +320,7 @@ SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "MXFP4": "MXFP4_M
 def mix(name: str, *, imatrix: bool | None = None) -> Mix | None:
     """A mix by its name in any case, or None where there is none.
 
-    imatrix  whether an importance matrix guided it; default: for those that need or nearly always have one, the IQ types
+    imatrix  whether an importance matrix guided it; default: where one is required, at three bits and fewer
 
     >>> mix("q4_k_m").name, mix("Q6_K_L").ends, mix("gptq")
     ('Q4_K_M', 'q8_0', None)
@@ -325,5 +330,5 @@ def mix(name: str, *, imatrix: bool | None = None) -> Mix | None:
     base = WIDE_ENDS.get(upper, upper)
     if base not in BASE:
         return None
-    guided = base.startswith("IQ") if imatrix is None else imatrix
+    guided = base in (*TINY, "IQ3_XXS") if imatrix is None else imatrix
     return Mix(base, guided, "q8_0" if upper in WIDE_ENDS else "")

@@ -7,12 +7,13 @@ llama.cpp does, layer by layer, is in ``gguf.py`` beside this file.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from floorline.num import Num, ceil
+from floorline.errors import BadInput
+from floorline.num import Num, ceil, where
 
 LINEAR, EXPERT, ROUTER, HEAD, TABLE, OTHER = "linear", "expert", "router", "head", "table", "other"
 """Kinds of weights: matrices of layers, those of experts, what chooses experts, the output head, tables that integers pick
@@ -32,6 +33,7 @@ class Format:
     output_bits  for each output [-]
     matrix_bits  for each matrix: its own scale, its shape [-]
     block        inputs come in multiples of this [-]
+    otherwise    what a matrix gets whose inputs do not
 
     >>> Format("4 bit, groups of 128", 4.0, (128.0, 1.0), 16.0, 4.0).bytes(4096.0, 4096.0)
     8716288.0
@@ -46,9 +48,17 @@ class Format:
     output_bits: float = 0.0
     matrix_bits: float = 0.0
     block: float = 1.0
+    otherwise: Format | None = None
 
     def bytes(self, inputs: Num, outputs: Num) -> Num:
         """Of a matrix with so many inputs and outputs [B]."""
+        own = self.own_bytes(inputs, outputs)
+        if self.otherwise is None:
+            return own
+        return where(inputs % self.block == 0.0, own, self.otherwise.bytes(inputs, outputs))
+
+    def own_bytes(self, inputs: Num, outputs: Num) -> Num:
+        """The same where the inputs are a multiple of the block."""
         along, across = self.group
         groups = (ceil(inputs / along) if along else 1.0) * (ceil(outputs / across) if across else 1.0)
         found = inputs * outputs * self.bits + groups * (self.scale_bits + self.zero_bits)
@@ -91,20 +101,30 @@ class Weight:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the layers of a stack stand.
+    """Where the layers of a stack stand, and what rules ask about their model.
 
-    prefix  of the names of its modules, with {} for the layer's index: "model.layers.{}"
-    text    whether they are layers of the text's (or the only) transformer
-    spans   intervals of layers, [from, to), one after the other
-    total   layers of the transformer that they belong to [-]
-    facts   what rules ask about the model: "kv_share", "experts", "attention", and its type under "arch:..."
+    prefix   of the names of its modules, with {} for the layer's index: "model.layers.{}"
+    text     whether they are layers of the text's transformer
+    spans    intervals of layers, [from, to), one after the other
+    total    layers of that transformer [-]
+    values   the same intervals among the layers that have attention values
+    valued   how many layers have them [-]
+    arch     model_type
+    tied     whether the head reads the token table
+    shared   query heads that share one of the values [-]
+    experts  routed ones of the model [-]
     """
 
-    prefix: str
-    text: bool
-    spans: tuple[tuple[Num, Num], ...]
-    total: Num
-    facts: Mapping[str, Num] = field(default_factory=dict)
+    prefix: str = "model.layers.{}"
+    text: bool = True
+    spans: tuple[tuple[Num, Num], ...] = ((0.0, 1.0),)
+    total: Num = 1.0
+    values: tuple[tuple[Num, Num], ...] = ((0.0, 1.0),)
+    valued: Num = 1.0
+    arch: str = ""
+    tied: bool = False
+    shared: Num = 1.0
+    experts: Num = 0.0
 
 
 Stored = tuple[tuple[Format | None, Num], ...]
@@ -164,10 +184,9 @@ class Quantization:
         if weight.kind == HEAD or not self.numbered:
             return ((self.format(names(weight, place, "0")), layers(place)),)
         found: dict[Format | None, Num] = {}
-        for start, end in place.spans:
-            for i in range(int(start), int(end)):
-                chosen = self.format(names(weight, place, str(i)))
-                found[chosen] = found.get(chosen, 0.0) + 1.0
+        for i in indices(place):
+            chosen = self.format(names(weight, place, str(i)))
+            found[chosen] = found.get(chosen, 0.0) + 1.0
         return tuple(found.items())
 
     @property
@@ -188,6 +207,17 @@ def layers(place: Place) -> Num:
     for start, end in place.spans:
         result = result + (end - start)
     return result
+
+
+def indices(place: Place) -> Iterator[int]:
+    """The indices of a stack's layers.
+
+    raises BadInput where their number is an array
+    """
+    for start, end in place.spans:
+        if not isinstance(start, float) or not isinstance(end, float):
+            raise BadInput("layers are quantised one by one; their number is an array here: give one number of layers")
+        yield from range(int(start), int(end))
 
 
 def names(weight: Weight, place: Place, layer: str) -> str:

@@ -1,6 +1,13 @@
 """One file a family, named as its ``model_type``; types that differ only in names share one."""
 
 SHARED: dict[str, str] = {
+    "electra": "bert",
+    "mbart": "bart",
+    "m2m_100": "bart",
+    "mt5": "t5",
+    "pegasus": "bart",
+    "roberta": "bert",
+    "xlm-roberta": "bert",
     "glm_moe_dsa": "deepseek_v3",
     "kimi_k2": "deepseek_v3",
     "deepseek_v32": "deepseek_v3",
@@ -14,10 +21,15 @@ SHARED: dict[str, str] = {
     "olmoe": "mixtral",
     "phimoe": "mixtral",
     "granitemoe": "mixtral",
+    "clip_text_model": "clip",
+    "clip_vision_model": "clip",
     "deit": "vit",
     "dinov2_with_registers": "dinov2",
     "gemma2": "gemma",
+    "siglip_text_model": "siglip",
+    "siglip_vision_model": "siglip",
     "gemma3_text": "gemma",
+    "gemma4_text": "gemma4",
     "persimmon": "phi",
     "cohere2": "cohere",
     "glm4": "llama",
@@ -31,5 +43,9 @@ SHARED: dict[str, str] = {
     "seed_oss": "llama",
     "granite": "llama",
     "mistral": "llama",
+    "falcon_mamba": "mamba",
+    "qwen3_5_moe": "qwen3_5",
+    "qwen3_5_text": "qwen3_5",
+    "qwen3_5_moe_text": "qwen3_5",
 }
 """``model_type`` → the module that reads it, where that has another name."""

@@ -27,6 +27,7 @@ from floorline.huggingface.encoders import (
     encoder,
     is_decoder,
     label_sizes,
+    same,
     stacked,
 )
 from floorline.num import Num
@@ -40,8 +41,7 @@ class Relative:
     prefix    of its classes' names
     sizes     defaults that differ
     padded    whether positions begin behind the padding token's number
-    narrow    whether the token table may have a width of its own
-    electra   whether its heads are ELECTRA's
+    narrow    whether the token table may have a width of its own, as ELECTRA's, and the heads are ELECTRA's
     """
 
     prefix: str
@@ -91,7 +91,7 @@ def read(config: Config) -> Transformer:
         "P": positions,
         "Y": made["type_vocab_size"],
         "N": table,
-        **label_sizes(config, kind),
+        **label_sizes(config, kind, ForNextSentencePrediction=2.0, ForPreTraining=1.0 if own.narrow else 2.0),
     }
     drop, decoder = drops(config, "hidden_dropout_prob", 0.1), is_decoder(config)
     projected = "N" if own.narrow and not same(table, width) else ""
@@ -106,11 +106,6 @@ def read(config: Config) -> Transformer:
     )
     stacks = Stack(start), stacked(block, layers(config, default=made["num_hidden_layers"]), decoder=decoder)
     return encoder(config, sizes, stacks, blocks, longest=usable)
-
-
-def same(table: Num, width: Num) -> bool:
-    """Whether the token table has the model's width, in numbers that are not arrays."""
-    return isinstance(table, float) and isinstance(width, float) and table == width
 
 
 def on_top(config: Config, own: Relative) -> tuple[str, tuple[Block, ...]]:

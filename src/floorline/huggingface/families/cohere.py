@@ -38,7 +38,7 @@ def read(config: Config) -> Transformer:
     def rule(i: int) -> str:
         return "sliding_attention" if (i + 1) % every else "full_attention"
 
-    stacks, order = text_layers(config, block, rule if second else None)
+    stacks, order = text_layers(config, block, rule if second else None, 4096.0)
     sizes = {**head_sizes(config, head_dim="" if second else "head_dim"), "F": config.size("intermediate_size")}
     tied = config.flag("tie_word_embeddings", True)
     return language_model(config, sizes, stacks, SCALE_NORM, tied=tied, order=order)

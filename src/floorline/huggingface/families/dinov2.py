@@ -10,9 +10,9 @@ from floorline.blocks.embedding import final_norm
 from floorline.blocks.norm import LAYER_NORM
 from floorline.blocks.vision import LAYER_SCALE, patches, pooled
 from floorline.huggingface.common import drops, layers
-from floorline.huggingface.config import Config
+from floorline.huggingface.config import Config, rounded
 from floorline.huggingface.vision import Tower, architecture, encoder, labels, picture, widths
-from floorline.num import Num, floor
+from floorline.num import Num
 from floorline.transformer import Transformer
 
 
@@ -53,7 +53,7 @@ def shape(config: Config, registers: bool, gated: bool) -> dict[str, Num]:
         wide["H"] = config.size("head_dim")
     seen = picture(config, image=224.0, patch=16.0 if registers else 14.0, extra=1.0)
     r = config.count("num_register_tokens", 4.0) if registers else 0.0
-    inner = floor(wide["D"] * config.size("mlp_ratio", 4.0))
+    inner = rounded(wide["D"] * config.size("mlp_ratio", 4.0))
     if gated:  # two thirds, rounded up to a multiple of 8
-        inner = floor((floor(inner * 2.0 / 3.0) + 7.0) / 8.0) * 8.0
+        inner = rounded((rounded(inner * 2.0 / 3.0) + 7.0) / 8.0) * 8.0
     return {**wide, **seen, "F": inner, "r": r, "m": seen["P"] + r, "d": 2.0 * wide["D"], "L": labels(config)}

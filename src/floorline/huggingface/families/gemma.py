@@ -15,9 +15,9 @@ from floorline.blocks.feed_forward import FeedForward
 from floorline.blocks.layer import Branch, layer
 from floorline.blocks.norm import RMS_NORM
 from floorline.huggingface.common import by_kind, drops, language_model, layer_types, layers, seen, whole_layers
-from floorline.huggingface.config import Config, divide
+from floorline.huggingface.config import Config, divide, rounded
 from floorline.masks import everything
-from floorline.num import Num, floor
+from floorline.num import Num
 from floorline.transformer import Stack, Transformer
 
 
@@ -102,7 +102,7 @@ def decoder(config: Config, own: Generation, block: Block) -> tuple[tuple[Stack,
     every = config.size("sliding_window_pattern", own.every) if own.halved else own.every
     window = config.maybe("sliding_window", 4096.0)
     if both_ways and own.halved and window is not None:
-        window = floor(window / 2.0) + 1.0
+        window = rounded(window / 2.0) + 1.0
 
     def rule(i: int) -> str:
         return "sliding_attention" if (i + 1) % float(every) else "full_attention"

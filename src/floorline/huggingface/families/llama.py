@@ -38,8 +38,8 @@ class Relative:
     kv_heads     where num_key_value_heads is left out; None for as many as query heads
     head_dim     where it is left out; None for the width over the heads
     window       of every layer where sliding_window is left out; None for none
-    windowed     "" none, "all" where sliding_window is set, "upper" from max_window_layers on, "rest" where layers have no
-                 rotary positions
+    windowed     "" none, "all" where sliding_window is set; where use_sliding_window is true "upper" from max_window_layers
+                 on, "even" every other layer before them, "used" all, "rest" those without rotary positions
     tied         where tie_word_embeddings is left out
     dropout      of attention and of what branches add, where their keys are left out
     """
@@ -127,7 +127,7 @@ def upper(config: Config, block: Block, own: Relative) -> Layers:
     def rule(i: int) -> str:
         return "sliding_attention" if i >= first else "full_attention"
 
-    return text_layers(config, block, rule if used and window is not None else None)
+    return text_layers(config, block, rule if used and window is not None else None, 4096.0)
 
 
 def rest(config: Config, block: Block, own: Relative) -> Layers:

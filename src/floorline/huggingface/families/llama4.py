@@ -14,6 +14,7 @@ from floorline.blocks.norm import RMS_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.common import by_kind, drops, head_sizes, language_model, layer_types, seen, whole_layers
 from floorline.huggingface.config import Config
+from floorline.huggingface.families._llama4_vision import vision_stacks
 from floorline.transformer import Stack, Transformer
 
 
@@ -31,7 +32,7 @@ def read(config: Config) -> Transformer:
     made = text(inner)
     inner.finish()
     config.flag("tie_word_embeddings", False)
-    return replace(made, name=config.name)
+    return replace(made, name=config.name, stacks=(*vision_stacks(config, made.sizes["D"]), *made.stacks))
 
 
 def text(config: Config) -> Transformer:
@@ -80,7 +81,8 @@ def text_stacks(
 
     def make(word: str) -> Stack:
         kind, rotary, expert = word.split()
-        return seen(config, kind, block(attentions[int(rotary)], parts[int(expert)]), "attention_chunk_size")
+        size = config.size("attention_chunk_size", 8192.0) if kind != "full_attention" else None
+        return seen(config, kind, block(attentions[int(rotary)], parts[int(expert)]), size=size)
 
     return by_kind(words, make)
 

@@ -76,7 +76,7 @@ MIXTURES = {
         score="sigmoid",
     ),
     "qwen2_moe": Mixture(
-        like=Relative(bias="qkv_bias", default_bias=True, out_bias="no", kv_heads=16.0, windowed="upper"),
+        like=Relative(bias="qkv_bias", default_bias=True, out_bias="no", kv_heads=16.0, windowed="even", window=4096.0),
         experts=("num_experts", 60.0),
         chosen=4.0,
         width=("moe_intermediate_size", 1408.0),
@@ -194,13 +194,13 @@ def attention_rule(config: Config, like: Relative, alternate: bool) -> Callable[
         return lambda i: "full_attention" if i % 2 else "sliding_attention"
     if not like.windowed:
         return None
-    window = config.given("sliding_window")
+    window = config.maybe("sliding_window", like.window)
     used = like.windowed == "all" or config.flag("use_sliding_window", False)
     first = config.count("max_window_layers", 28.0)
     if window is None or not used:
         return None
-    if like.windowed == "upper":
-        return lambda i: "sliding_attention" if i >= first else "full_attention"
+    if like.windowed == "even":
+        return lambda i: "sliding_attention" if i < first and i % 2 == 0 else "full_attention"
     return lambda i: "sliding_attention"
 
 

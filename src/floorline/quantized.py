@@ -1,0 +1,232 @@
+"""What a model's weights take, tensor by tensor: as a checkpoint stores them, in the formats of its quantisation.
+
+A tensor of the model becomes matrices of a checkpoint through the contraction that reads it: letters that are summed over
+are inputs, letters that the other factor shares are matrices side by side (experts), the rest are outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from floorline.errors import BadInput, near
+from floorline.huggingface.quantization import DEFAULTS
+from floorline.letters import Numbers, union
+from floorline.num import Num, total
+from floorline.op import Contraction, Lookup, Op
+from floorline.specs.gguf import BASE, WIDE_ENDS, mix
+from floorline.specs.precision import BYTES
+from floorline.specs.quantization import EXPERT, HEAD, LINEAR, OTHER, ROUTER, TABLE, Place, Storage, Weight
+from floorline.tensor import Tensor
+from floorline.transformer import IMAGE, Stack, Transformer
+
+MODULES = {
+    "q": "self_attn.q_proj",
+    "qg": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj",
+    "qa": "self_attn.q_a_proj",
+    "qn": "self_attn.q_b_proj",
+    "qr": "self_attn.q_b_proj",
+    "kv": "self_attn.kv_a_proj_with_mqa",
+    "kr": "self_attn.kv_a_proj_with_mqa",
+    "kb": "self_attn.kv_b_proj",
+    "vb": "self_attn.kv_b_proj",
+    "iq": "self_attn.indexer.wq_b",
+    "ik": "self_attn.indexer.wk",
+    "ix": "self_attn.indexer.weights_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+    "eg": "mlp.experts.gate_proj",
+    "eu": "mlp.experts.up_proj",
+    "ed": "mlp.experts.down_proj",
+    "shared_gate": "mlp.shared_experts.gate_proj",
+    "shared_up": "mlp.shared_experts.up_proj",
+    "shared_down": "mlp.shared_experts.down_proj",
+    "router": "mlp.gate",
+    "sg": "mlp.shared_expert_gate",
+}
+"""Tensor without its W → the module that holds it in transformers, as most families call it."""
+ROUTERS = {"router", "sg"}
+PREFIXES = {"": "model.layers.{}", IMAGE: "visual.blocks.{}"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """One tensor of the model.
+
+    stack   where it is
+    tensor  which
+    copies  times it is stored [-]
+    weight  the same as a checkpoint has it, in one layer
+    place   where its layers stand
+    """
+
+    stack: Stack
+    tensor: Tensor
+    copies: Num
+    weight: Weight
+    place: Place
+
+    def bytes(self, storage: Storage | None, plain: float) -> Num:
+        """Of all copies; ``plain`` is the size of an element that is not quantised [B]."""
+        if storage is None:
+            return self.weight.elements * plain * self.copies
+        parts = []
+        for form, layers in storage.stored(self.weight, self.place):
+            once = self.weight.elements * plain
+            if form is not None:
+                once = self.weight.count * form.bytes(self.weight.inputs, self.weight.outputs)
+            parts.append(once * layers)
+        return total(parts)
+
+
+@lru_cache(maxsize=64)
+def held(model: Transformer) -> tuple[Held, ...]:
+    """Every tensor of a model, shared ones once."""
+    places = {id(stack): place(model, stack) for stack in model.stacks}
+    readers = {id(s): {t.name: op for op in reversed(s.block.ops) for t in op.weights} for s in model.stacks}
+    found = []
+    for stack, _, tensor in model.weights():
+        numbers = Numbers({**model.sizes, **stack.sizes}, derived=dict(stack.block.derived))
+        weight = described(stack, readers[id(stack)][tensor.name], tensor, numbers)
+        where, copies = places[id(stack)], stack.stored
+        if tensor.is_shared:
+            where, copies = replace(where, spans=((0.0, 1.0),), values=((0.0, 1.0),)), 1.0
+        found.append(Held(stack, tensor, copies, weight, where))
+    return tuple(found)
+
+
+def described(stack: Stack, op: Op, tensor: Tensor, numbers: Numbers) -> Weight:
+    """A tensor as a checkpoint has it.
+
+    >>> from floorline.catalogue.load import load_model
+    >>> [h.weight for h in held(load_model("llama-3.1-8b")) if h.tensor.name == "Wdown"]
+    [Weight(module='mlp.down_proj', kind='linear', count=1.0, inputs=14336.0, outputs=4096.0)]
+    """
+    name = tensor.name.lstrip("/").removeprefix("W")
+    module = MODULES.get(name, name)
+    if isinstance(op, Lookup) and op.index in tensor.letters:
+        rows, width = numbers.letters(op.index), numbers.letters(tensor.letters.replace(op.index, ""))
+        words = op.index == "V"
+        return Weight("embed_tokens" if words else module, TABLE if words else OTHER, 1.0, width, rows)
+    if not isinstance(op, Contraction) or tensor.name.endswith(".bias"):
+        return Weight(module, OTHER, 1.0, 1.0, numbers.letters(tensor.letters))
+    made = op.outputs[0].letters
+    beside = union(*(t.letters for t in op.operands if t.name != tensor.name))
+    inputs = "".join(x for x in tensor.letters if x not in made)
+    count = "".join(x for x in tensor.letters if x in made and x in beside)
+    outputs = "".join(x for x in tensor.letters if x not in inputs and x not in count)
+    kind = ROUTER if name in ROUTERS else EXPERT if "E" in count else LINEAR if inputs else OTHER
+    if "V" in outputs and not stack.is_layer:
+        module, kind = "lm_head", HEAD
+    return Weight(module, kind, numbers.letters(count), numbers.letters(inputs), numbers.letters(outputs))
+
+
+def place(model: Transformer, stack: Stack) -> Place:
+    """Where the layers of a stack stand among the text's, and what rules of quantisation ask about the model."""
+    sizes, tables = {**model.sizes, **stack.sizes}, {t.name for _, _, t in model.weights() if t.is_shared}
+    heads = any(s.block.name == "head" and any(t.name in tables for t in s.block.weights()) for s in model.stacks)
+    common = Place(
+        prefix=PREFIXES.get(stack.modality, "model.encoder.layers.{}") if stack.is_layer else "model",
+        text=stack.is_layer and not stack.modality,
+        spans=((0.0, stack.stored),),
+        total=stack.stored,
+        values=((0.0, stack.stored),),
+        valued=stack.stored,
+        arch=str(model.config.get("model_type", "")),
+        tied=heads,
+        shared=sizes.get("G", 1.0),
+        experts=sizes.get("E", 0.0),
+    )
+    if not common.text or stack.copies is not None:
+        return common
+    layered = [s for s in model.stacks if s.is_layer and not s.modality]
+    valued = [s for s in layered if any(t.name == "Wv" for t in s.block.weights())]
+    all_spans, every = spans(model, layered, layered, stack)
+    value_spans, some = spans(model, layered, valued, stack)
+    return replace(common, spans=all_spans, total=every, values=value_spans, valued=some)
+
+
+def spans(
+    model: Transformer, layered: list[Stack], counted: list[Stack], stack: Stack
+) -> tuple[tuple[tuple[Num, Num], ...], Num]:
+    """Intervals of a stack's layers among those of some stacks, and how many these have."""
+    if model.order:
+        kept = [i for i in model.order if layered[i] in counted]
+        own = [float(n) for n, i in enumerate(kept) if layered[i] is stack]
+        return tuple((n, n + 1.0) for n in own), float(len(kept))
+    start: Num = 0.0
+    found: tuple[tuple[Num, Num], ...] = ()
+    for other in counted:
+        if other is stack:
+            found = ((start, start + other.repeat),)
+        start = start + other.repeat
+    return found, start
+
+
+def weight_bytes(model: Transformer, storage: Storage | None = None) -> Num:
+    """What a checkpoint of the model holds: every tensor in its format, scales and zero points included.
+
+    storage  how its weights are quantised; default: as its own configuration says
+
+    >>> from floorline.catalogue.load import load_model
+    >>> llama = load_model("llama-3.1-8b")
+    >>> weight_bytes(llama), weight_bytes(llama, storage("awq", llama))
+    (16060522496.0, 5728010240.0)
+    """
+    own = model.quantization if storage is None else storage
+    return total(h.bytes(own, BYTES[model.format]) for h in held(model))
+
+
+@lru_cache(maxsize=256)
+def element_bytes(model: Transformer, stack: Stack, plain: float) -> Mapping[str, Num]:
+    """Bytes of an element of each tensor of a stack, on average over its layers: exact for sums over all of them.
+
+    plain  size of an element that is not quantised [B]
+    """
+    if model.quantization is None:
+        return {}
+    mine = [h for h in held(model) if h.stack is stack or h.tensor.is_shared]
+    return {
+        h.tensor.name: h.bytes(model.quantization, plain) / (h.weight.elements * h.copies)
+        for h in mine
+    }
+
+
+def storage(name: str, model: Transformer) -> Storage | None:
+    """What a name of ``--quantization`` means for a model: its own settings where its configuration has the same method,
+    else the method's usual ones; None for "none".
+
+    raises BadInput for an unknown name, or a method that has nothing to quantise in this model
+
+    >>> from floorline.catalogue.load import load_model
+    >>> storage("q4_k_m", load_model("llama-3.1-8b")).label
+    'gguf Q4_K_M'
+    """
+    if name == "none":
+        return None
+    own = model.quantization
+    if own is not None and getattr(own, "method", "") == name:
+        return own
+    found: Storage | None = DEFAULTS.get(name) or mix(name)
+    if found is None:
+        known = ["none", *DEFAULTS, *(x.lower() for x in (*BASE, *WIDE_ENDS))]
+        raise BadInput(f"--quantization is {name[:40]!r}; {near(name, known)}; expected one of {', '.join(known)}")
+    kinds = getattr(found, "kinds", ())
+    if kinds == (EXPERT,) and not any(h.weight.kind == EXPERT for h in held(model)):
+        raise BadInput(f"--quantization {name} is a format of experts, and {model.name} has none; expected another")
+    return found
+
+
+def quantized(model: Transformer, name: str) -> Transformer:
+    """The model with its weights quantised by a named method.
+
+    >>> from floorline.catalogue.load import load_model
+    >>> quantized(load_model("llama-3.1-8b"), "gptq").quantization.label
+    'gptq (4 bit, groups of 128)'
+    """
+    return replace(model, quantization=storage(name, model))

@@ -1,0 +1,85 @@
+"""Made-up configurations count as transformers' own classes do: sizes and flags that no published model has.
+
+``validation/variants/*.jsonl`` holds them with their counts; ``make_variants.py`` beside them made both.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from floorline import load_cluster, load_model
+from floorline.capacity import fit
+from floorline.counts import count
+from floorline.specs.precision import Precision
+from floorline.specs.workload import Decode, Encode, Prefill, Train, Workload
+from floorline.transformer import Transformer
+
+VARIANTS = Path(__file__).parents[1] / "validation/variants"
+CLUSTER = load_cluster("h100-sxm")
+FILES = sorted(VARIANTS.glob("*.jsonl"))
+
+
+@cache
+def cases(path: Path) -> tuple[dict[str, Any], ...]:
+    """Every configuration of a file that the library could build."""
+    return tuple(case for case in map(json.loads, path.read_text().splitlines()) if "params" in case)
+
+
+def workload(row: dict[str, Any]) -> Workload:
+    """What a row ran."""
+    batch, tokens, past = row["batch"], row["q_len"], row["past_len"]
+    if row["mode"] == "prefill":
+        return Prefill(batch=batch, prompt_len=tokens, logits="all")
+    if row["mode"] == "decode":
+        return Decode(batch=batch, context_len=past)
+    if row["mode"] == "forward":
+        decoder = row["inputs"].rpartition("decoder_input_ids (1, ")[2].rstrip(")")
+        return Encode(batch=batch, seq_len=tokens or 1, decoder_len=int(decoder) if decoder.isdigit() else 1)
+    return Train(micro_batch=batch, global_batch=batch, seq_len=tokens)
+
+
+def differences(case: dict[str, Any]) -> Iterator[str]:
+    """What differs between our counts and the library's."""
+    made = load_model({**case["config"], "name": case["name"]})
+    library = load_model({**case["config"], "name": case["name"]}, "transformers")
+    yield from different_parameters(made, case["params"])
+    for row in case["flops"]:
+        recompute = "full" if row["mode"].endswith("ckpt") else "none"
+        fusion = "flash" if row["attn"] == "meta_fa" else "unfused"
+        ours = count(library, workload(row), fusion=fusion, recompute=recompute).flops
+        if ours != row["total_flops"]:
+            yield f"{row['mode']} FLOP {ours:.0f}, not {row['total_flops']}"
+    if case.get("kv"):
+        ours = fit(library, CLUSTER, batch=1, length=case["kv"]["seq"], precision=Precision.of("bf16"), suggest=False)
+        if ours.kv_bytes != case["kv"]["bytes"]:
+            yield f"cache {ours.kv_bytes:.0f} B, not {case['kv']['bytes']}"
+
+
+def different_parameters(made: Transformer, expected: dict[str, int]) -> Iterator[str]:
+    """Which of the parameter counts differ."""
+    counted = made.parameter_count()
+    embedding = sum(expected[k] for k in ("token_embedding", "position_embedding", "type_embedding"))
+    pairs = (
+        ("parameters", counted.total, expected["unique_params"]),
+        ("active", counted.active_per_token, expected["active_params"]),
+        ("embedding", counted.embedding, embedding),
+        ("head", counted.head, expected["lm_head_weight_untied"]),
+        ("blocks", counted.layers, expected["blocks"]),
+    )
+    for name, ours, theirs in pairs:
+        if ours != theirs:
+            yield f"{name} {float(ours):.0f}, not {theirs}"
+
+
+def test_there_are_variants() -> None:
+    assert sum(len(cases(path)) for path in FILES) >= 300
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_variants(path: Path) -> None:
+    found = {case["name"]: wrong for case in cases(path) if (wrong := list(differences(case)))}
+    assert found == {}
