@@ -1,7 +1,6 @@
 """The oracle: exact counts by other people's software, for every model of Hugging Face transformers in it."""
 
 import csv
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from floorline.specs.parallelism import Parallelism as Parallelism
     from floorline.specs.precision import Precision as Precision
     from floorline.specs.workload import Decode as Decode
+    from floorline.specs.workload import Encode as Encode
     from floorline.specs.workload import Generate as Generate
     from floorline.specs.workload import Prefill as Prefill
     from floorline.specs.workload import Train as Train
@@ -40,6 +41,7 @@ PUBLIC = {
     "Parallelism": "specs.parallelism",
     "Precision": "specs.precision",
     "Decode": "specs.workload",
+    "Encode": "specs.workload",
     "Generate": "specs.workload",
     "Prefill": "specs.workload",
     "Train": "specs.workload",

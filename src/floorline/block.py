@@ -119,10 +119,11 @@ def block(
     given += tuple(Tensor(n, w, CACHE, dict(formats).get(n, "")) for n, w in operands(caches))
     written = tuple(t for op in ops if isinstance(op, CacheWrite) for t in op.outputs)
     cached = {t.name: t.format for t in (*written, *given) if t.role == CACHE}
+    ids = frozenset(t.name for t in given if t.role == TOKENS)
     return Block(
         name=name,
         inputs=given,
-        ops=tuple(from_cache(op, cached) for op in ops),
+        ops=tuple(integers(from_cache(op, cached), ids) for op in ops),
         outputs=tuple(outputs.split()),
         derived=derived,
         layer=layer,
@@ -133,3 +134,10 @@ def from_cache(op: Op, cached: dict[str, str]) -> Op:
     """The operator with its inputs marked that come out of the cache: they have its format, or one of their own."""
     given = (replace(t, role=CACHE, format=cached[t.name]) if t.name in cached else t for t in op.inputs)
     return replace(op, inputs=tuple(given))
+
+
+def integers(op: Op, ids: frozenset[str]) -> Op:
+    """The operator with its inputs marked that are integers: no message brings them, they are wherever they are needed."""
+    if not any(t.name in ids and t.role != TOKENS for t in op.inputs):
+        return op
+    return replace(op, inputs=tuple(replace(t, role=TOKENS) if t.name in ids else t for t in op.inputs))

@@ -30,9 +30,9 @@ from floorline.specs.fields import check as check_fields
 from floorline.specs.fields import spec
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Generate
-from floorline.step import Step
-from floorline.transformer import Transformer
+from floorline.specs.workload import Decode, Encode, Generate
+from floorline.step import Step, generating, sourced
+from floorline.transformer import SOURCE, Transformer
 
 LONGEST, MOST_SEQUENCES = 1e9, 1e7
 
@@ -124,21 +124,29 @@ class Case:
     fusion: str
     most_tokens: Num
     budget: Num
+    source: Num = 0.0
+
+    def prompt(self, batch: Num, length: Num) -> Step:
+        """The prefill of all but the last token, with the encoder where there is one."""
+        tokens = maximum(length - 1.0, 1.0)
+        step = Step(self.model, batch, tokens, 0.0, 1.0, self.parallelism, self.precision)
+        return replace(step, source=self.source, modalities=("", SOURCE) if self.model.has_encoder else ("",))
 
     def memory(self, batch: Num, length: Num) -> Memory:
         """Memory of one device with this many sequences of this length."""
         held = spread(batch, self.parallelism.dp)
-        prompt = Step(self.model, held, maximum(length - 1.0, 1.0), 0.0, 1.0, self.parallelism, self.precision)
-        return inference_memory(prompt, length, self.fusion, self.most_tokens)
+        return inference_memory(self.prompt(held, length), length, self.fusion, self.most_tokens)
 
     def concurrency(self, weights: Num, length: Num) -> Num:
         """Sequences of this length whose keys and values fit beside the weights and the largest prefill step."""
         plan, formats = self.parallelism, self.precision
-        many = Step(self.model, MOST_SEQUENCES, maximum(length - 1.0, 1.0), 0.0, 1.0, plan, formats)
-        prefill = activation_bytes(prefill_step(many, self.most_tokens), self.fusion)
+        prefill = activation_bytes(prefill_step(self.prompt(MOST_SEQUENCES, length), self.most_tokens), self.fusion)
         space = self.budget - weights - prefill
-        each = kv_bytes(Step(self.model, plan.dp, 1.0, length - 1.0, 1.0, plan, formats, decoding=True))
-        return where(space > 0.0, floor(space / each), 0.0) * plan.dp
+        each = kv_bytes(
+            Step(self.model, plan.dp, 1.0, length - 1.0, 1.0, plan, formats, decoding=True, source=self.source)
+        )
+        most_of_them = minimum(floor(space / maximum(each, 1.0)), MOST_SEQUENCES)
+        return where(space > 0.0, most_of_them, 0.0) * plan.dp
 
     def fits(self, batch: Num, length: Num) -> object:
         """Whether that is within the budget."""
@@ -151,6 +159,7 @@ def fit(
     *,
     batch: Num = 1.0,
     length: Num | None = None,
+    source_len: Num | None = None,
     parallelism: Parallelism | None = None,
     precision: Precision | None = None,
     fusion: str = "flash",
@@ -162,9 +171,10 @@ def fit(
 
     batch                   sequences in flight, over all replicas [-]
     length                  tokens of each at its end; default: the model's longest [-]
+    source_len              tokens that the encoder reads for each, in encoder–decoders; default: as Encode's, 512 [-]
     gpu_memory_utilization  share of each device that may be used [-]
     max_num_batched_tokens  tokens of the largest prefill step [-]
-    raises                  BadInput for a plan that breaks a rule
+    raises                  BadInput for a plan that breaks a rule, or a model that generates nothing
 
     >>> import floorline
     >>> answer = floorline.fit("llama-3.1-70b", floorline.load_cluster("h100-sxm"), length=4096)
@@ -175,10 +185,14 @@ def fit(
     plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
     cluster = load_cluster(cluster, plan.devices)
     longest: Num = 2048.0 if made.max_positions is None else made.max_positions
-    asked = Decode(batch=batch, context_len=number(longest if length is None else length) - 1.0)
+    source = usual_source(made) if source_len is None else source_len
+    asked = Decode(batch=batch, context_len=number(longest if length is None else length) - 1.0, source_len=source)
+    generating(made, "cache to make room for")
+    sourced(made, asked)
     limits = Limits(gpu_memory_utilization=gpu_memory_utilization, max_num_batched_tokens=max_num_batched_tokens)
     tokens = asked.context_len + 1.0
-    work = Generate(batch=asked.batch, prompt_len=maximum(tokens - 1.0, 1.0), output_len=1)
+    prompt = maximum(tokens - 1.0, 1.0)
+    work = Generate(batch=asked.batch, prompt_len=prompt, output_len=1, source_len=asked.source_len)
     feasible, index, values = check(made, work, cluster, plan)
     if not all_true(feasible):
         raise BadInput(first_reason(values, feasible, index, made.name))
@@ -190,11 +204,12 @@ def fit(
         fusion=fusion,
         most_tokens=limits.max_num_batched_tokens,
         budget=cluster.accelerator.usable * limits.gpu_memory_utilization,
+        source=asked.source_len,
     )
     memory = case.memory(work.batch, tokens)
     alone = np.ndim(memory.total) == 0
     positions: Num = LONGEST if made.max_positions is None else made.max_positions
-    whole = Step(made, work.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True)
+    whole = Step(made, work.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True, source=asked.source_len)
     kept = kv_bytes(whole)
     return Fit(
         model=made,
@@ -216,13 +231,22 @@ def fit(
     )
 
 
+def usual_source(model: Transformer) -> Num:
+    """Tokens that an encoder reads where nothing is said: as Encode's, or as many as the model takes."""
+    if not model.has_encoder:
+        return 0.0
+    usual = Encode().seq_len
+    return model.sizes.get("M", usual if model.max_positions is None else minimum(usual, model.max_positions))
+
+
 def suggestions(case: Case, batch: Num, length: Num) -> tuple[str, ...]:
     """Single changes after which it fits, the cheapest first: formats, then fewer tokens, then more devices."""
     found = []
-    for flag, formats in (
+    narrower = (
         ("--kv-cache-dtype fp8", case.precision.with_cache("fp8")),
         ("--weight-dtype fp8", replace(case.precision, weights="fp8")),
-    ):
+    )
+    for flag, formats in narrower if case.model.quantization is None else narrower[:1]:
         if formats != case.precision and replace(case, precision=formats).fits(batch, length):
             found.append(flag)
     context = most(lambda n: case.fits(batch, n), LONGEST)

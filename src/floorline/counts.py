@@ -16,8 +16,8 @@ from floorline.program import Row
 from floorline.result import Result
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Train, Workload, longest
-from floorline.step import Step, single
+from floorline.specs.workload import Train, Workload
+from floorline.step import Step, reach, single, trained
 from floorline.tensor import GRADIENT, TOKENS, Tensor
 from floorline.transformer import Stack
 
@@ -110,7 +110,7 @@ def count(
     """FLOP, traffic and messages, exactly; with a plan, those of one rank.
 
     model      a Transformer, or what ``load_model`` takes
-    workload   Prefill, Decode, or Train (forward and backward of the whole global batch, no optimizer); a Prefill
+    workload   Prefill, Decode, Encode, or Train (forward and backward of the whole global batch, no optimizer); a Prefill
                counts the logits of the positions that it asks for
     attention  "full" or "causal"
     fusion     "unfused", "flash" or "compulsory"
@@ -132,16 +132,14 @@ def count(
     if recompute not in ("none", "selective", "full"):
         raise BadInput(f"recompute is {recompute[:40]!r}; expected none, selective or full")
     formats = precision or Precision.of(made.format)
-    if made.learned_positions and not all_true(number(longest(workload)) <= number(made.max_positions)):
-        raise BadInput(
-            f"{made.name} has {made.max_positions} learned positions; shorten the sequence of {longest(workload)} tokens"
-        )
+    needed = reach(made, workload)
+    if made.learned_positions and not all_true(number(needed) <= number(made.max_positions)):
+        raise BadInput(f"{made.name} has {made.max_positions} learned positions; shorten the sequence of {needed} tokens")
     plan = parallelism or Parallelism()
     if isinstance(workload, Train):
         formats = formats.in_training()
-        batch = workload.micro_batch * plan.dp
-        step = Step(made, batch, workload.seq_len, 0.0, workload.seq_len, plan, formats, attention, every_logit=True)
-        times, parts = workload.global_batch / batch, list(training(step, fusion, recompute))
+        step = trained(made, workload, plan, formats, attention)
+        times, parts = workload.global_batch / step.batch, list(training(step, fusion, recompute))
     else:
         step = single(made, workload, plan, formats, attention)
         times, parts = 1.0, list(inference(step, fusion))
@@ -232,7 +230,7 @@ def saved_bytes(
     """
     made = load_model(model)
     formats = (precision or Precision.of(made.format)).in_training()
-    step = Step(made, workload.micro_batch, workload.seq_len, 0.0, workload.seq_len, precision=formats)
+    step = trained(made, workload, Parallelism(), formats, "full")
     software = implementation(fusion)
     return {
         stack.block.name: distinct_bytes(

@@ -19,7 +19,7 @@ from floorline.catalogue.accelerators import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.launches import Launch, launches
-from floorline.memory import STEP_TOKENS, UTILISATION, Memory, inference_memory
+from floorline.memory import STEP_TOKENS, UTILISATION, Memory, encoding_memory, inference_memory
 from floorline.num import Num, all_true, ceil, number, where
 from floorline.phases import Phase, Time
 from floorline.result import Result, exact
@@ -28,8 +28,8 @@ from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload, longest
-from floorline.step import Step, single
+from floorline.specs.workload import Decode, Encode, Generate, Prefill, Train, Workload, longest
+from floorline.step import Step, generating, reach, single
 from floorline.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Estimate(Result):
     """What a workload costs on a cluster.
 
-    phases    prefill and decode, as far as the workload has them
+    phases    prefill and decode, as far as the workload has them, or encode
     most_tokens  tokens of the largest prefill step
     feasible  whether the plan breaks no rule
     rule      index into ``rules.RULES`` of the first rule that it breaks, −1 for none
@@ -103,6 +103,8 @@ class Estimate(Result):
     @cached_property
     def memory(self) -> Memory:
         """Memory of one device, by kind."""
+        if isinstance(self.workload, Encode):
+            return encoding_memory(self.phases[0].step, self.assumptions.fusion)
         return inference_memory(self.phases[0].step, longest(self.workload), self.assumptions.fusion, self.most_tokens)
 
     @property
@@ -163,7 +165,7 @@ def estimate(
     """Times and memory of a workload.
 
     model        a Transformer, or what ``load_model`` takes
-    workload     Prefill, Decode or Generate; numbers may be arrays that broadcast
+    workload     Prefill, Decode, Generate or Encode; numbers may be arrays that broadcast
     cluster      from ``load_cluster``, or a name: as many of it as the plan takes
     parallelism  degrees; the default is one device
     precision    formats; the default is the model's own
@@ -176,8 +178,8 @@ def estimate(
     >>> bool(4.5e-3 < e.tpot.floor < 4.8e-3)  # 15 GB of weights at 3.35 TB/s
     True
     """
-    if not isinstance(workload, Prefill | Decode | Generate | Train):
-        raise BadInput(f"the workload is a {type(workload).__name__}; expected Prefill, Decode or Generate")
+    if not isinstance(workload, Prefill | Decode | Generate | Encode | Train):
+        raise BadInput(f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate or Encode")
     made = load_model(model)
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
@@ -189,7 +191,8 @@ def estimate(
         for name, step, many in steps(made, workload, plan, formats, assumed.attention)
     )
     sequences = workload.global_batch if isinstance(workload, Train) else workload.batch
-    made_tokens = sequences * (workload.output_len if isinstance(workload, Generate) else 1.0)
+    each = workload.output_len if isinstance(workload, Generate) else 0.0 if isinstance(workload, Encode) else 1.0
+    made_tokens = sequences * each
     alone = np.ndim(feasible) == 0 and not feasible
     why = reason(values, int(index), made.name) if alone else ""
     return Estimate(
@@ -219,7 +222,7 @@ def check(
         "product": plan.devices,
         "devices": cluster.devices,
         "exchange": 1.0 if plan.context == "all-to-all" else 0.0,
-        "length": longest(workload),
+        "length": reach(model, workload),
         "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
     }
     first, *others = ({**asked, **shape} for shape in model.shapes())
@@ -236,17 +239,21 @@ def steps(
 ) -> tuple[tuple[str, Step, Num | None], ...]:
     """The phases of a workload: name, step, and how many of them at growing contexts (None: one)."""
     if isinstance(workload, Generate):
-        prompt = Prefill(batch=workload.batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len)
-        first = Decode(batch=workload.batch, context_len=workload.cached_len + workload.prompt_len)
+        generating(model, "generation")
+        batch, source = workload.batch, workload.source_len
+        prompt = Prefill(
+            batch=batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len, source_len=source
+        )
+        first = Decode(batch=batch, context_len=workload.cached_len + workload.prompt_len, source_len=source)
         prefill = steps(model, prompt, plan, precision, attention)
         (name, step, _), *_ = steps(model, first, plan, precision, attention)
         return (*prefill, (name, step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
     if isinstance(workload, Train):
         raise BadInput(
-            "a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate"
+            "a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate, Encode"
         )
     step = single(model, workload, plan, precision, attention)
-    name = "decode" if step.decoding else "prefill"
+    name = "decode" if step.decoding else "encode" if isinstance(workload, Encode) else "prefill"
     return ((name, replace(step, batch=spread(step.batch, plan.dp)), None),)
 
 

@@ -195,10 +195,11 @@ def explain_kv(answer: Fit) -> Explanation:
 
 def explain_memory(answer: Fit) -> Explanation:
     """Memory of one device by kind."""
-    m = answer.memory
+    m, own = answer.memory, answer.model.quantization
+    form = answer.precision.weights if own is None else f"{own.label}, the rest {answer.precision.weights}"
     parts = (
         Explanation(
-            "weights", "parameters of one rank × bytes", f"formats: {answer.precision.weights}", m.weights, "B"
+            "weights", "parameters of one rank × bytes", f"formats: {form}", m.weights, "B"
         ),
         Explanation(
             "KV cache",
@@ -255,7 +256,7 @@ def explain_phase(e: Estimate, phase: Phase) -> Explanation:
         Explanation(
             "arithmetic",
             "Σ FLOP / peak, causal",
-            f"{plain(f.flops)} FLOP / {plain(device.peak(e.precision.activations))} FLOP/s",
+            f"{plain(f.flops)} FLOP / {plain(phase.step.fastest(e.cluster))} FLOP/s",
             f.compute,
             "s",
         ),

@@ -52,15 +52,15 @@ def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[La
     ['memory']
     """
     device = cluster.accelerator
-    peak = device.peak(step.precision.activations) * assumptions.compute_efficiency
     bandwidth = device.memory_bandwidth * assumptions.memory_efficiency
     found = []
     for stack, numbers, row in step.rows(assumptions.fusion):
         cost = program.price(row, numbers, step.precision)
-        serial = row_time(row, cost, cluster, step.precision, assumptions)
+        rate = step.rate(row, numbers, cluster)
+        serial = row_time(row, cost, cluster, rate, assumptions)
         link = serial if row.message is not None else -1.0
         launch = -1.0 if row.message is not None else assumptions.launch_time
-        times = (cost.flops / peak, cost.bytes / bandwidth, launch, link)
+        times = (cost.flops / (rate * assumptions.compute_efficiency), cost.bytes / bandwidth, launch, link)
         bound = np.take(np.asarray(BOUNDS), np.argmax(np.stack(np.broadcast_arrays(*times)), axis=0))
         found.append(
             Launch(

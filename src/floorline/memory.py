@@ -13,7 +13,7 @@ from floorline import layout, passes
 from floorline.block import Block
 from floorline.implementations import implementation
 from floorline.letters import Product
-from floorline.num import Num, floor, largest, maximum, minimum, total, where
+from floorline.num import Num, floor, largest, maximum, minimum, number, total, where
 from floorline.op import Collective, View
 from floorline.parallel.plan import Plan
 from floorline.program import EARLIER, Piece
@@ -138,7 +138,8 @@ def weight_bytes(step: Step) -> Num:
         own = tuple(p for p in pieces if not p.tensor.is_shared)
         parts.append(step.bytes(own, numbers) * stack.stored)
         parts.append(step.bytes(tuple(p for p in pieces if p.tensor.is_shared), numbers))
-    return total(parts)
+    found = total(parts)
+    return found if step.model.quantization is None else number(np.rint(found))  # an average of formats leaves crumbs
 
 
 def kv_bytes(step: Step) -> Num:
@@ -160,7 +161,7 @@ def prefill_step(step: Step, most_tokens: Num) -> Step:
     """The largest prefill that an engine runs at once: prompts and parts of prompts, as many tokens as its budget takes."""
     ranks = step.parallelism.dp
     most = most_tokens * ranks
-    sequences = minimum(step.batch, maximum(most / step.tokens, ranks))
+    sequences = minimum(step.batch, maximum(most / (step.tokens + step.encoded), ranks))
     chunk = minimum(step.tokens, most_tokens)
     earlier = step.earlier + step.tokens - chunk
     return replace(step, batch=sequences, tokens=chunk, earlier=earlier, logits=minimum(step.logits, chunk))
@@ -175,9 +176,15 @@ def inference_memory(step: Step, length: Num, fusion: str, most_tokens: Num = ST
     most_tokens  tokens of the largest prefill step [-]
     """
     full = Step(step.model, step.batch, 1.0, length - 1.0, 1.0, step.parallelism, step.precision, decoding=True)
+    full = replace(full, source=step.source)
     decode = activation_bytes(full, fusion)
     prefill = activation_bytes(prefill_step(step, most_tokens), fusion)
     return Memory(weight_bytes(step), kv_bytes(full), maximum(decode, prefill))
+
+
+def encoding_memory(step: Step, fusion: str) -> Memory:
+    """Memory of one device that runs a pass over the whole batch at once and keeps nothing of it."""
+    return Memory(weight_bytes(step), 0.0, activation_bytes(step, fusion))
 
 
 def most(fits: Callable[[Num], object], limit: float) -> Num:

@@ -6,7 +6,7 @@ are inputs, letters that the other factor shares are matrices side by side (expe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -15,7 +15,8 @@ from floorline.huggingface.quantization import DEFAULTS
 from floorline.letters import Numbers, union
 from floorline.num import Num, total
 from floorline.op import Contraction, Lookup, Op
-from floorline.specs.gguf import BASE, WIDE_ENDS, mix
+from floorline.prediction_heads import announced, with_prediction_heads
+from floorline.specs.gguf import BASE, WIDE_ENDS, Mix, mix
 from floorline.specs.precision import BYTES
 from floorline.specs.quantization import EXPERT, HEAD, LINEAR, OTHER, ROUTER, TABLE, Place, Storage, Weight
 from floorline.tensor import Tensor
@@ -50,7 +51,8 @@ MODULES = {
     "sg": "mlp.shared_expert_gate",
 }
 """Tensor without its W → the module that holds it in transformers, as most families call it."""
-ROUTERS = {"router", "sg"}
+KEPT = {"router", "sg", "je", "jx"}
+"""Matmuls that no method quantises: they choose experts, or join what further tokens are predicted from."""
 PREFIXES = {"": "model.layers.{}", IMAGE: "visual.blocks.{}"}
 
 
@@ -120,7 +122,7 @@ def described(stack: Stack, op: Op, tensor: Tensor, numbers: Numbers) -> Weight:
     inputs = "".join(x for x in tensor.letters if x not in made)
     count = "".join(x for x in tensor.letters if x in made and x in beside)
     outputs = "".join(x for x in tensor.letters if x not in inputs and x not in count)
-    kind = ROUTER if name in ROUTERS else EXPERT if "E" in count else LINEAR if inputs else OTHER
+    kind = ROUTER if name in KEPT else EXPERT if "E" in count else LINEAR if inputs else OTHER
     if "V" in outputs and not stack.is_layer:
         module, kind = "lm_head", HEAD
     return Weight(module, kind, numbers.letters(count), numbers.letters(inputs), numbers.letters(outputs))
@@ -128,8 +130,9 @@ def described(stack: Stack, op: Op, tensor: Tensor, numbers: Numbers) -> Weight:
 
 def place(model: Transformer, stack: Stack) -> Place:
     """Where the layers of a stack stand among the text's, and what rules of quantisation ask about the model."""
-    sizes, tables = {**model.sizes, **stack.sizes}, {t.name for _, _, t in model.weights() if t.is_shared}
-    heads = any(s.block.name == "head" and any(t.name in tables for t in s.block.weights()) for s in model.stacks)
+    sizes = {**model.sizes, **stack.sizes}
+    looked_up = {t.name for s in model.stacks for op in s.block.ops if isinstance(op, Lookup) for t in op.weights}
+    multiplied = {t.name for s in model.stacks for op in s.block.ops if isinstance(op, Contraction) for t in op.weights}
     common = Place(
         prefix=PREFIXES.get(stack.modality, "model.encoder.layers.{}") if stack.is_layer else "model",
         text=stack.is_layer and not stack.modality,
@@ -138,7 +141,7 @@ def place(model: Transformer, stack: Stack) -> Place:
         values=((0.0, stack.stored),),
         valued=stack.stored,
         arch=str(model.config.get("model_type", "")),
-        tied=heads,
+        tied=bool(looked_up & multiplied),
         shared=sizes.get("G", 1.0),
         experts=sizes.get("E", 0.0),
     )
@@ -155,9 +158,9 @@ def spans(
     model: Transformer, layered: list[Stack], counted: list[Stack], stack: Stack
 ) -> tuple[tuple[tuple[Num, Num], ...], Num]:
     """Intervals of a stack's layers among those of some stacks, and how many these have."""
-    if model.order:
-        kept = [i for i in model.order if layered[i] in counted]
-        own = [float(n) for n, i in enumerate(kept) if layered[i] is stack]
+    kept = [i for i in model.order if layered[i] in counted]
+    own = [float(n) for n, i in enumerate(kept) if layered[i] is stack]
+    if own:
         return tuple((n, n + 1.0) for n in own), float(len(kept))
     start: Num = 0.0
     found: tuple[tuple[Num, Num], ...] = ()
@@ -182,6 +185,23 @@ def weight_bytes(model: Transformer, storage: Storage | None = None) -> Num:
     return total(h.bytes(own, BYTES[model.format]) for h in held(model))
 
 
+PREDICTED = {"deepseek_v3", "deepseek_v32"}
+"""Model types whose files hold modules that predict further tokens as we know them."""
+
+
+def checkpoint_bytes(model: Transformer) -> Num:
+    """What the files hold: the weights, and the modules that predict further tokens, each with its own copies of the token
+    table and the head, which stay unquantised.
+
+    llama.cpp's files have none of those. Source: README_WEIGHTS.md of deepseek-ai/DeepSeek-V3.
+    """
+    modules = announced(model.config)
+    if not modules or isinstance(model.quantization, Mix) or model.config.get("model_type") not in PREDICTED:
+        return weight_bytes(model)
+    copies = 2.0 * model.sizes["V"] * model.sizes["D"] * BYTES[model.format]
+    return weight_bytes(with_prediction_heads(model)) + modules * copies
+
+
 @lru_cache(maxsize=256)
 def element_bytes(model: Transformer, stack: Stack, plain: float) -> Mapping[str, Num]:
     """Bytes of an element of each tensor of a stack, on average over its layers: exact for sums over all of them.
@@ -191,10 +211,7 @@ def element_bytes(model: Transformer, stack: Stack, plain: float) -> Mapping[str
     if model.quantization is None:
         return {}
     mine = [h for h in held(model) if h.stack is stack or h.tensor.is_shared]
-    return {
-        h.tensor.name: h.bytes(model.quantization, plain) / (h.weight.elements * h.copies)
-        for h in mine
-    }
+    return {h.tensor.name: h.bytes(model.quantization, plain) / (h.weight.elements * h.copies) for h in mine}
 
 
 def storage(name: str, model: Transformer) -> Storage | None:

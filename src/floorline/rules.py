@@ -63,7 +63,10 @@ RULES = (
     Rule(
         "cp∤heads",
         lambda v: (
-            (divides(v["tp"] * v["cp"], v["heads"]) & one_way(v["cp"], v["kv_heads"] / maximum(minimum(v["tp"], v["kv_heads"]), 1.0)))
+            (
+                divides(v["tp"] * v["cp"], v["heads"])
+                & one_way(v["cp"], v["kv_heads"] / maximum(minimum(v["tp"], v["kv_heads"]), 1.0))
+            )
             | (np.asarray(v["exchange"]) == 0)
         ),
         "all-to-all context parallelism: tp·cp = {tp:g}·{cp:g} does not go into {heads:g} query and {kv_heads:g} key/value "

@@ -14,7 +14,7 @@ from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers, Product
 from floorline.masks import selected
-from floorline.num import Num, largest, maximum, minimum, total
+from floorline.num import Num, all_true, largest, maximum, minimum, number, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
 from floorline.quantized import element_bytes
@@ -22,7 +22,17 @@ from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Encode, Prefill, Workload
+from floorline.specs.workload import (
+    Decode,
+    Encode,
+    Generate,
+    Prefill,
+    Train,
+    Workload,
+    decoder_tokens,
+    longest,
+    source_tokens,
+)
 from floorline.tensor import CACHE, WEIGHT
 from floorline.transformer import SOURCE, Stack, Transformer
 
@@ -76,7 +86,7 @@ class Step:
 
     def cut(self, stack: Stack) -> Plan:
         """What cuts a stack: the plan, but single positions stay whole."""
-        return self.plan.whole("T") if stack.tokens and not self.every_logit else self.plan
+        return self.plan.whole("T") if ("T", "O") in stack.tokens and not self.every_logit else self.plan
 
     @cached_property
     def stacks(self) -> tuple[tuple[Stack, Numbers], ...]:
@@ -107,6 +117,11 @@ class Step:
                 shared[key] = Numbers(values, ranks, dict(derived), stored)
             found.append((stack, shared[key]))
         return tuple(found)
+
+    @property
+    def encoded(self) -> Num:
+        """Tokens of each sequence that an encoder reads in this step, beside the decoder's."""
+        return self.model.sizes.get("M", self.source) if SOURCE in self.modalities else 0.0
 
     @property
     def running(self) -> Iterator[Stack]:
@@ -148,7 +163,7 @@ class Step:
     def serial(self, cluster: Cluster, assumptions: Assumptions) -> Num:
         """The textbook sum: each launch its larger time, each message its own, one after the other."""
         return total(
-            row_time(row, program.price(row, numbers, self.precision), cluster, self.precision, assumptions)
+            row_time(row, program.price(row, numbers, self.precision), cluster, self.rate(row, numbers, cluster), assumptions)
             * stack.repeat
             for stack, numbers, row in self.rows(assumptions.fusion)
         )
@@ -183,7 +198,7 @@ class Step:
         device = cluster.accelerator
         moved = maximum(weights + cached - device.last_level_cache, 0.0)
         return Floor(
-            compute=flops / device.peak(self.precision.activations),
+            compute=flops / self.fastest(cluster),
             memory=moved / device.memory_bandwidth,
             link=maximum(sent, received) / cluster.link.bandwidth,
             flops=flops,
@@ -191,6 +206,18 @@ class Step:
             cached=cached,
             message=maximum(sent, received),
         )
+
+    def fastest(self, cluster: Cluster) -> Num:
+        """The arithmetic rate that no launch exceeds: that of the activations' format, or of quantised matmuls [FLOP/s]."""
+        own = self.model.quantization
+        usual = cluster.accelerator.peak(self.precision.activations)
+        return usual if own is None or not own.arithmetic else maximum(usual, cluster.accelerator.peak(own.arithmetic))
+
+    def rate(self, row: Row, numbers: Numbers, cluster: Cluster) -> Num:
+        """The arithmetic rate of a launch: that of quantised matmuls where it reads a weight that is quantised [FLOP/s]."""
+        plain = self.precision.bytes(WEIGHT)
+        narrow = any(not all_true(number(numbers.stored.get(p.tensor.name, plain)) >= plain) for p in row.reads)
+        return self.fastest(cluster) if narrow else cluster.accelerator.peak(self.precision.activations)
 
     def bytes(self, pieces: tuple[Piece, ...], numbers: Numbers) -> Num:
         """Bytes of some pieces of tensors."""
@@ -232,12 +259,57 @@ class Floor:
         return largest((self.compute, self.memory, self.link))
 
 
-def single(model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str) -> Step:
-    """The step of a workload that is one pass: a prefill, or the decoding of one token.
+def reach(model: Transformer, workload: Workload) -> Num:
+    """Tokens of the longest sequence of a workload, which a table of positions must cover: of both sides, where the encoder's
+    input has no fixed length."""
+    if not model.has_encoder:
+        return longest(workload)
+    own = decoder_tokens(workload)
+    return own if "M" in model.sizes else maximum(own, source_tokens(workload))
 
-    raises BadInput for a workload of many steps
+
+def generating(model: Transformer, what: str) -> None:
+    """Hold a model to what needs one that generates.
+
+    raises BadInput for an encoder alone
     """
+    if not model.generates:
+        raise BadInput(
+            f"{model.name} is an encoder: it generates nothing and keeps no cache, so there is no {what}; use 'floorline flops', "
+            "or count() and estimate() with Encode"
+        )
+
+
+def sourced(model: Transformer, workload: Workload) -> None:
+    """Hold an encoder–decoder's workload to saying how much the encoder reads, and that of another model to not saying it.
+
+    raises BadInput where it does not
+    """
+    if not model.has_encoder:
+        if isinstance(workload, Decode | Prefill | Generate) and not all_true(number(workload.source_len) == 0.0):
+            raise BadInput(f"{model.name} has no encoder that reads {workload.source_len} tokens; leave out source_len")
+        return
+    if "M" not in model.sizes and not all_true(number(source_tokens(workload)) >= 1.0):
+        raise BadInput(f"{model.name} has an encoder: source_len is 0; expected the tokens that it reads, such as source_len=512")
+
+
+def trained(model: Transformer, workload: Train, plan: Parallelism, precision: Precision, attention: str) -> Step:
+    """The forward pass of one micro-batch on every data-parallel rank; an encoder–decoder's has two lengths."""
+    tokens = workload.decoder_len if model.has_encoder else workload.seq_len
+    batch = workload.micro_batch * plan.dp
+    step = Step(model, batch, tokens, 0.0, tokens, plan, precision, attention, every_logit=True)
+    text_alone = model.generates and not model.has_encoder
+    return replace(step, source=workload.seq_len, modalities=("",) if text_alone else model.modalities)
+
+
+def single(model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str) -> Step:
+    """The step of a workload that is one pass: a prefill, the decoding of one token, or a pass over both sides.
+
+    raises BadInput for a workload of many steps, one that an encoder alone does not have, or one without an encoder's length
+    """
+    sourced(model, workload)
     if isinstance(workload, Decode):
+        generating(model, "decoding")
         step = Step(model, workload.batch, 1.0, workload.context_len, 1.0, plan, precision, attention, decoding=True)
         return replace(step, source=workload.source_len)
     if isinstance(workload, Encode):
@@ -245,6 +317,8 @@ def single(model: Transformer, workload: Workload, plan: Parallelism, precision:
         step = Step(model, workload.batch, tokens, 0.0, tokens, plan, precision, attention, every_logit=True)
         return replace(step, source=workload.seq_len, modalities=model.modalities)
     if isinstance(workload, Prefill):
+        if not all_true(number(workload.cached_len) == 0.0):
+            generating(model, "cache before the prompt")
         every = workload.logits == "all"
         logits = workload.prompt_len if every else 1.0
         tokens, earlier = workload.prompt_len, workload.cached_len
@@ -294,8 +368,8 @@ def least_moved(row: Row, numbers: Numbers, precision: Precision) -> tuple[Num, 
     return send(buffer, ranks), receive(buffer, ranks)
 
 
-def row_time(row: Row, cost: Cost, cluster: Cluster, precision: Precision, assumptions: Assumptions) -> Num:
-    """Time of one launch or message in the textbook sum [s]."""
+def row_time(row: Row, cost: Cost, cluster: Cluster, rate: Num, assumptions: Assumptions) -> Num:
+    """Time of one launch, at an arithmetic rate, or of one message in the textbook sum [s]."""
     if row.message is not None:
         return message_time(
             cost.sent, cluster.link.bandwidth, maximum(cluster.link.latency, assumptions.message_latency)
@@ -304,7 +378,7 @@ def row_time(row: Row, cost: Cost, cluster: Cluster, precision: Precision, assum
     return kernel_time(
         cost.flops,
         cost.bytes,
-        device.peak(precision.activations) * assumptions.compute_efficiency,
+        rate * assumptions.compute_efficiency,
         device.memory_bandwidth * assumptions.memory_efficiency,
         assumptions.launch_time,
     )

@@ -12,12 +12,11 @@ import numpy as np
 from floorline.block import Block
 from floorline.letters import Numbers, Product
 from floorline.masks import Mask, causal
-from floorline.num import Num, total
+from floorline.num import Num, number, total
 from floorline.op import Lookup
 from floorline.result import Result
 from floorline.specs.quantization import Storage
 from floorline.tensor import Tensor
-
 
 SOURCE, IMAGE, AUDIO = "source", "image", "audio"
 """Modalities besides text: the encoder's side of an encoder–decoder, pictures, sound."""
@@ -85,6 +84,8 @@ class ParameterCount(Result):
     head              an output matrix of its own, 0 where it is tied to the embedding [-]
     layers            those of all layers, without the ends [-]
     active_per_token  those that one token's forward pass uses: with experts, fewer than all [-]
+    frozen            of all, those that are stored and never trained: sinusoidal tables [-]
+    buffers           not in the total: what checkpoints store besides, such as a router's correction [-]
     modules           by tensor
     """
 
@@ -94,6 +95,8 @@ class ParameterCount(Result):
     head: Num
     layers: Num
     active_per_token: Num
+    frozen: Num
+    buffers: Num
     modules: tuple[Module, ...]
 
 
@@ -110,6 +113,8 @@ class Transformer(Result):
     learned_positions  whether that is a table, and so a hard limit
     order    of the text's layers, each the index of its stack among them, where kinds of layers alternate; () where one
              stack follows another
+    frozen   parameters that are never trained [-]
+    buffers  elements that are stored and are no parameters [-]
     config   the configuration as it was read
     quantization  how its weights are quantised, None where they are not
 
@@ -126,6 +131,8 @@ class Transformer(Result):
     max_positions: Num | None = None
     learned_positions: bool = False
     order: tuple[int, ...] = ()
+    frozen: Num = 0.0
+    buffers: Num = 0.0
     config: Mapping[str, object] = field(default_factory=dict, repr=False)
     quantization: Storage | None = None
 
@@ -181,6 +188,8 @@ class Transformer(Result):
             head=total(head),
             layers=total(layers),
             active_per_token=total(active),
+            frozen=number(self.frozen),
+            buffers=number(self.buffers),
             modules=tuple(modules),
         )
 
@@ -193,6 +202,11 @@ class Transformer(Result):
     def has_encoder(self) -> bool:
         """Whether a decoder attends to what an encoder made."""
         return SOURCE in self.modalities
+
+    @property
+    def generates(self) -> bool:
+        """Whether it keeps what later tokens need: an encoder alone keeps nothing, and has no way of its own to decode."""
+        return any(s.block.caches() or s.decode is not None for s in self.stacks if not s.modality)
 
     @property
     def last_layer(self) -> Stack | None:

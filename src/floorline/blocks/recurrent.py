@@ -35,8 +35,8 @@ class RgLru:
 
     @property
     def derived(self) -> tuple[tuple[str, str], ...]:
-        """Letters of the convolution and of the gates; the library pads w − 1 zeros on both sides."""
-        return ("L", "T + w - 1"), ("i", "w - 1"), ("j", "p")
+        """Letters of the convolution and of the gates; the library pads w − 1 zeros on both sides, and has none for one token."""
+        return ("L", "(T + w - 1)*min(T - 1, 1)"), ("i", "w - 1"), ("j", "p")
 
     @property
     def caches(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from floorline.capacity import Fit, fit
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import FORMAT, HARDWARE, PLAN, cluster, fusion, parallelism, precision, share, whole
-from floorline.cli.model import CONVENTION, JSON, MODEL, SET, load
+from floorline.cli.model import CONVENTION, JSON, MODEL, MTP, QUANTIZATION, SET, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.implementations import FUSIONS
 from floorline.memory import STEP_TOKENS, UTILISATION
@@ -16,6 +16,8 @@ FLAGS = (
     JSON,
     SET,
     CONVENTION,
+    MTP,
+    QUANTIZATION,
     *HARDWARE,
     *PLAN,
     *FORMAT,
@@ -28,6 +30,7 @@ FLAGS = (
         "tokens of a sequence at its end",
         "input + output, else the model's longest",
     ),
+    Flag("source_len", ("--source-len",), "tokens that the encoder of an encoder-decoder reads", "512"),
     Flag(
         "gpu_memory_utilization",
         ("--gpu-memory-utilization",),
@@ -55,6 +58,7 @@ def fit_command(model: str, given: Given) -> int:
         machine,
         batch=whole(given, "batch", 1.0) or 1.0,
         length=length(given),
+        source_len=whole(given, "source_len"),
         parallelism=plan,
         precision=formats,
         fusion=fusion(given),

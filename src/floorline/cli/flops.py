@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import build, fusion, of_spec, whole
-from floorline.cli.model import CONVENTION, JSON, MODEL, SET, load
+from floorline.cli.model import CONVENTION, JSON, MODEL, MTP, SET, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import Count, count
 from floorline.errors import BadInput
 from floorline.implementations import FUSIONS
 from floorline.report import envelope
 from floorline.specs.parallelism import Parallelism
-from floorline.specs.workload import Prefill, Train
+from floorline.specs.workload import TOKENS, Encode, Prefill, Train
 from floorline.transformer import Transformer
 from floorline.units import data, integer
 
@@ -19,9 +19,16 @@ FLAGS = (
     JSON,
     SET,
     CONVENTION,
+    MTP,
     *of_spec(Parallelism, skip=("extra",)),
     Flag("batch", ("--batch-size",), "sequences", "1"),
-    Flag("seq_len", ("--seq-len", "--seq-length", "--input-len", "--isl"), "new tokens of each sequence", "1024"),
+    Flag(
+        "seq_len",
+        ("--seq-len", "--seq-length", "--input-len", "--isl"),
+        "new tokens of each sequence; of an encoder-decoder, those that the encoder reads",
+        "1024, for an encoder no more than it takes",
+    ),
+    Flag("decoder_len", ("--decoder-len", "--decoder-seq-length"), "tokens of an encoder-decoder's other side", "128"),
     Flag("cached_len", ("--cached-len",), "tokens in the cache before them", "0"),
     Flag("attention", ("--attention",), "query-key pairs that count: full or causal", "full"),
     Flag("logits", ("--logits",), "positions whose logits are computed: all or last", "all"),
@@ -44,29 +51,11 @@ FLAGS = (
 def flops(model: str, given: Given) -> None:
     """Exact FLOP of one pass over some tokens: a multiply-add is two; norms, softmax and activations count none."""
     made = load(model, given)
-    batch, tokens = whole(given, "batch", 1.0), whole(given, "seq_len", 1024.0)
-    cached = whole(given, "cached_len", 0.0, least=0.0)
-    if given["backward"] and cached:
-        raise BadInput(
-            "--cached-len goes with inference; a training step starts with an empty cache: leave out one of the two"
-        )
-    if given["recompute"] and not given["backward"]:
-        raise BadInput("--recompute belongs to the backward pass; add --backward")
-    if given["logits"] and given["backward"]:
-        raise BadInput("--logits goes with inference; a training step computes all of them: leave out one of the two")
-    assert batch is not None
-    assert tokens is not None
-    assert cached is not None
-    shares = whole(given, "dp", 1.0) or 1.0
-    work = (
-        Train(micro_batch=max(batch / shares, 1.0), global_batch=batch, seq_len=tokens)
-        if given["backward"]
-        else Prefill(batch=batch, prompt_len=tokens, cached_len=cached, logits=given["logits"] or "all")
-    )
+    check(made, given)
     plan: Parallelism = build(Parallelism, given)
     c = count(
         made,
-        work,
+        workload(made, given),
         given["attention"] or "full",
         fusion=fusion(given, "unfused"),
         recompute=given["recompute"] or "none",
@@ -76,6 +65,45 @@ def flops(model: str, given: Given) -> None:
         print_json(envelope("flops", {**given, "model": model}, c.to_dict(), model=made))
         return
     show(made, c)
+
+
+def check(made: Transformer, given: Given) -> None:
+    """Flags that exclude each other, or that the model has no use for.
+
+    raises BadInput for the first of them
+    """
+    alone = not made.generates
+    if given["backward"] and whole(given, "cached_len", 0.0, least=0.0):
+        raise BadInput(
+            "--cached-len goes with inference; a training step starts with an empty cache: leave out one of the two"
+        )
+    if given["recompute"] and not given["backward"]:
+        raise BadInput("--recompute belongs to the backward pass; add --backward")
+    if given["logits"] and given["backward"]:
+        raise BadInput("--logits goes with inference; a training step computes all of them: leave out one of the two")
+    if given["decoder_len"] and not made.has_encoder:
+        raise BadInput(f"--decoder-len goes with an encoder and a decoder; {made.name} is one of them alone: leave it out")
+    for flag, name in (("--cached-len", "cached_len"), ("--logits", "logits")):
+        if given[name] and (alone or made.has_encoder):
+            what = "an encoder, which keeps no cache and computes all" if alone else "counted in one pass over both sides"
+            raise BadInput(f"{flag} goes with a decoder; {made.name} is {what}: leave it out")
+
+
+def workload(made: Transformer, given: Given) -> Prefill | Encode | Train:
+    """The pass that is counted: over a prompt, or over both sides of an encoder–decoder, or with its backward pass."""
+    batch = whole(given, "batch", 1.0) or 1.0
+    most = TOKENS if made.max_positions is None else scalar(made.max_positions)
+    one_pass = made.has_encoder or not made.generates
+    fits = min(1024.0, most) if one_pass and made.learned_positions else 1024.0
+    tokens = whole(given, "seq_len", fits) or fits
+    other = whole(given, "decoder_len", min(128.0, most)) or 128.0
+    if given["backward"]:
+        shares = whole(given, "dp", 1.0) or 1.0
+        return Train(micro_batch=max(batch / shares, 1.0), global_batch=batch, seq_len=tokens, decoder_len=other)
+    if one_pass:
+        return Encode(batch=batch, seq_len=tokens, decoder_len=other)
+    cached = whole(given, "cached_len", 0.0, least=0.0) or 0.0
+    return Prefill(batch=batch, prompt_len=tokens, cached_len=cached, logits=given["logits"] or "all")
 
 
 def show(made: Transformer, c: Count) -> None:

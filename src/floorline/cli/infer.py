@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from floorline.capacity import usual_source
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import FORMAT, HARDWARE, PLAN, build, cluster, of_spec, parallelism, precision
-from floorline.cli.model import JSON, MODEL, SET, load
+from floorline.cli.model import JSON, MODEL, QUANTIZATION, SET, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
@@ -22,6 +23,7 @@ ASSUMED = of_spec(Assumptions)
 FLAGS = (
     JSON,
     SET,
+    QUANTIZATION,
     *of_spec(Generate),
     *HARDWARE,
     *PLAN,
@@ -32,14 +34,24 @@ FLAGS = (
 
 
 def prompt(model: Transformer, given: Given) -> str | None:
-    """The prompt: as given, else the usual one, or what learned positions leave beside the output."""
+    """The prompt: as given, else the usual one, or what learned positions leave beside the output; a decoder that has an
+    encoder starts with one token."""
     if given.get("prompt_len") is not None:
         return str(given["prompt_len"])
+    if model.has_encoder:
+        return "1"
     if not model.learned_positions or model.max_positions is None:
         return None
     asked = build(Generate, given)
     rest = scalar(model.max_positions) - (asked.output_len + asked.cached_len)
     return repr(max(1.0, min(1024.0, float(rest))))
+
+
+def source(model: Transformer, given: Given) -> str | None:
+    """What the encoder reads: as given, else the usual length."""
+    if given.get("source_len") is not None or not model.has_encoder:
+        return given.get("source_len")
+    return repr(float(scalar(usual_source(model))))
 
 
 def answer(model: str, given: Given) -> Estimate:
@@ -52,7 +64,7 @@ def answer(model: str, given: Given) -> Estimate:
     machine = cluster(given, plan, formats.activations)
     result = estimate(
         made,
-        build(Generate, {**given, "prompt_len": prompt(made, given)}),
+        build(Generate, {**given, "prompt_len": prompt(made, given), "source_len": source(made, given)}),
         machine,
         parallelism=plan,
         precision=formats,
@@ -91,7 +103,8 @@ def show(e: Estimate) -> None:
     """The answer as tables."""
     w, device, m = e.workload, e.cluster.accelerator, e.memory
     assert isinstance(w, Generate)
-    title = f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}, {e.precision.weights} weights"
+    form = e.precision.weights if e.model.quantization is None else e.model.quantization.label
+    title = f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}, {form} weights"
     print(bold(title))
     print(f"{integer(scalar(w.batch))} × ({integer(scalar(w.prompt_len))} in, {integer(scalar(w.output_len))} out)\n")
     bounds = {p.name: str(p.bound) for p in e.phases}

@@ -23,6 +23,13 @@ CONVENTION = Flag(
 )
 
 
+MTP = Flag("mtp", ("--mtp",), "with the multi-token-prediction heads that the configuration announces", switch=True)
+QUANTIZATION = Flag(
+    "quantization",
+    ("--quantization", "-q"),
+    "how the weights are quantised: gptq, awq, fp8, mxfp4, nvfp4, bitsandbytes, int8, a GGUF mix such as q4_k_m, or none",
+    "as the configuration says",
+)
 MODEL = Argument("model", "a catalogue name, a hub id, a config.json, or a folder that holds one")
 
 
@@ -30,14 +37,36 @@ def load(name: str, given: Given) -> Transformer:
     """The model, with other sizes where ``--set`` gives some."""
     from floorline.catalogue.load import load_model
     from floorline.huggingface.read import read
+    from floorline.prediction_heads import with_prediction_heads
+    from floorline.quantized import quantized
 
     convention = given.get("convention") or "arithmetic"
     model = load_model(name, convention)
     new = assignments(given.get("set") or "")
-    if not new:
-        return model
-    library = convention == "transformers"
-    return read({**model.config, **{k: typed(v) for k, v in new.items()}}, model.name, model.source, library=library)
+    if new:
+        library = convention == "transformers"
+        values = dict(model.config)
+        for key, text in new.items():
+            values = put(values, key, typed(text))
+        model = read(values, model.name, model.source, library=library)
+    model = with_prediction_heads(model) if given.get("mtp") else model
+    name = given.get("quantization")
+    return model if name is None else quantized(model, name)
+
+
+def put(values: dict[str, object], key: str, value: object) -> dict[str, object]:
+    """A configuration with one key changed; a dot leads into a part of it.
+
+    >>> put({"text_config": {"a": 1}}, "text_config.a", 2)
+    {'text_config': {'a': 2}}
+    """
+    first, dot, rest = key.partition(".")
+    if not dot:
+        return {**values, key: value}
+    inner = values.get(first)
+    if not isinstance(inner, dict):
+        raise BadInput(f"--set {key[:40]}: the configuration has no part {first[:40]!r}; expected one that it has")
+    return {**values, first: put(inner, rest, value)}
 
 
 def typed(text: str) -> object:

@@ -31,6 +31,7 @@ ACTIVATIONS = {
 STRUCTURAL = {
     "add_cross_attention",
     "quantization_config",
+    "per_layer_config",
     "qk_layernorm",
     "use_qk_norm",
     "sliding_window",
@@ -43,6 +44,10 @@ ALSO = {
     "n_head": ("num_attention_heads",),
     "n_positions": ("max_position_embeddings",),
     "d_model": ("hidden_size",),
+    "d_kv": ("head_dim",),
+    "dim": ("hidden_size",),
+    "encoder_attention_heads": ("num_attention_heads",),
+    "encoder_layers": ("num_hidden_layers",),
     "n_layers": ("num_hidden_layers",),
     "n_heads": ("num_attention_heads",),
     "max_seq_len": ("max_position_embeddings",),

@@ -106,7 +106,9 @@ def fp8(settings: Settings, name: str) -> Quantization:
     form = FP8_TENSOR
     if block is not None:
         if not isinstance(block, list) or len(block) != 2:
-            raise BadInput(f"{name}: weight_block_size is {str(block)[:40]!r}; expected two numbers, outputs and inputs")
+            raise BadInput(
+                f"{name}: weight_block_size is {str(block)[:40]!r}; expected two numbers, outputs and inputs"
+            )
         across, along = (float(x) for x in block)
         form = Format(f"fp8, blocks of {across:g} × {along:g}", 8.0, (along, across), 32.0)
     skipped = skips(settings, "modules_to_not_convert", "ignored_layers")
@@ -122,18 +124,19 @@ def fbgemm_fp8(settings: Settings, name: str) -> Quantization:
 
 
 def mxfp4(settings: Settings, name: str) -> Quantization:
-    """Experts alone. Source: gpt-oss-120b & gpt-oss-20b Model Card, arXiv:2508.10925, section 2.1."""
-    return Quantization(method="mxfp4", rules=(("", MXFP4),), kinds=(EXPERT,))
+    """Experts alone (gpt-oss-120b & gpt-oss-20b Model Card, arXiv:2508.10925, section 2.1). Their matmuls are priced at the
+    rate of 8-bit floats, to which engines may bring the experts' inputs: a floor must not be above what these reach."""
+    return Quantization(method="mxfp4", rules=(("", MXFP4),), kinds=(EXPERT,), arithmetic="fp8")
 
 
 def bitsandbytes(settings: Settings, name: str) -> Quantization:
     """LLM.int8() (arXiv:2208.07339) or NF4 (QLoRA, arXiv:2305.14314): every linear layer but the head."""
     skipped = skips(settings, "llm_int8_skip_modules")
     if settings.get("load_in_8bit"):
-        form = INT8_ROWS
+        rules, runs = (("", INT8_ROWS),), "int8"
     else:
-        form = NF4_DOUBLE if settings.get("bnb_4bit_use_double_quant") else NF4
-    return Quantization(method="bitsandbytes", rules=(("", form),), skipped=skipped, everywhere=True)
+        rules, runs = (("", NF4_DOUBLE if settings.get("bnb_4bit_use_double_quant") else NF4),), ""
+    return Quantization(method="bitsandbytes", rules=rules, skipped=skipped, everywhere=True, arithmetic=runs)
 
 
 def compressed_tensors(settings: Settings, name: str) -> Quantization:
@@ -182,7 +185,9 @@ def compressed(weights: Settings, inputs: Settings | None, name: str) -> Format:
             return MXFP4
         index = 32.0 if weights.get("actorder") in ("group", "dynamic") else 0.0
         return Format(f"{kind}, groups of {along:g}", bits, (along, 1.0), 16.0, zero, index, matrix_bits=extra)
-    raise BadInput(f"{name}: strategy {str(strategy)[:40]!r} of compressed-tensors; expected tensor, channel, group or block")
+    raise BadInput(
+        f"{name}: strategy {str(strategy)[:40]!r} of compressed-tensors; expected tensor, channel, group or block"
+    )
 
 
 def arithmetic(inputs: Settings) -> str:

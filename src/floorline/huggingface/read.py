@@ -91,6 +91,8 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "", *,
     stored = str(values.get("torch_dtype") or values.get("dtype") or "bfloat16").removeprefix("torch.")
     if stored not in FORMATS:
         raise BadInput(f"{name}: torch_dtype is {stored[:40]!r}; expected one of {', '.join(FORMATS)}")
+    if quantized and FORMATS[stored] == "fp8":
+        stored = "bfloat16"  # of what stays unquantised
     return replace(
         model, source=source, format=FORMATS[stored], config=dict(values), quantization=quantized or model.quantization
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-
-
 from floorline.block import Block
 from floorline.errors import BadInput
 from floorline.huggingface.config import Config, divide

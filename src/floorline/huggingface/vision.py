@@ -23,6 +23,13 @@ ONE_PICTURE = (("T", "m"), ("S", "m"), ("σ", "0*m"))
 """A tower's tokens are those of a picture, m, and nothing came before them."""
 
 
+SAID_BUT_UNUSED = (
+    *("model_type", "architectures", "torch_dtype", "dtype"),
+    *("projection_dim", "num_image_tokens", "projector_hidden_act", "dropout"),
+)
+"""Keys that published configurations of a part have and that change nothing in it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tower:
     """Stacks over one picture.
@@ -145,6 +152,6 @@ def close(config: Config, *ignored: str) -> None:
 
     ignored  keys that look like sizes and change nothing
     """
-    for key in ("model_type", "architectures", "torch_dtype", "dtype", "projection_dim", "dropout", *ignored):
+    for key in (*SAID_BUT_UNUSED, *ignored):
         config.get(key)
     config.finish()

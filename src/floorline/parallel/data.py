@@ -13,14 +13,15 @@ AXES = ("dp",)
 
 
 def data(zero_stage: int, axes: tuple[str, ...] = AXES) -> Split:
-    """The split by batch, and by the slots of experts that its tokens fill; ``axes`` may add those of context parallelism, whose ranks keep the same weights.
+    """The split by batch, and by the slots of experts that its tokens fill; ``axes`` may add those of context parallelism,
+    whose ranks keep the same weights.
 
     >>> data(3).home
     ('dp',)
     """
-    return Split(
-        "data", axes, (("B", AXES), ("C", AXES)), home=axes if zero_stage >= 3 else (), gradients=axes if zero_stage >= 1 else ()
-    )
+    letters = (("B", AXES), ("C", AXES))
+    home, gradients = axes if zero_stage >= 3 else (), axes if zero_stage >= 1 else ()
+    return Split("data", axes, letters, home=home, gradients=gradients)
 
 
 def degrees(dp: Num) -> dict[str, Num]:

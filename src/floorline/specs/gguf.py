@@ -100,7 +100,7 @@ VALUE: dict[str, Rule] = {
     "Q4_K_S": (("first four", "q5_K"),),
 }
 FUSED_VALUE: dict[str, Rule] = {
-    **{name: ((ALWAYS, "q4_K"),) for name in ("Q3_K_M", "Q3_K_L", "IQ3_M")},
+    **dict.fromkeys(("Q3_K_M", "Q3_K_L", "IQ3_M"), ((ALWAYS, "q4_K"),)),
     "Q4_K_M": ((ALWAYS, "q5_K"),),
     "Q5_K_M": ((ALWAYS, "q6_K"),),
 }
@@ -120,7 +120,7 @@ DOWN: dict[str, Rule] = {
     "Q5_0": (("first eighth, imatrix", "q5_1"),),
 }
 OUT: dict[str, Rule] = {
-    **{name: (("8 experts", "q5_K"),) for name in ("IQ3_XS", "Q3_K_S", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ4_XS")},
+    **dict.fromkeys(("IQ3_XS", "Q3_K_S", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ4_XS"), (("8 experts", "q5_K"),)),
     "Q2_K": (("8 experts", "q5_K"), ("not falcon", "q3_K")),
     "IQ3_XXS": (("8 experts", "q5_K"), ("not falcon", "iq3_s")),
     "Q3_K_M": (("8 experts", "q5_K"), ("not falcon", "q4_K")),

@@ -175,7 +175,8 @@ class Quantization:
         >>> Quantization(method="awq", rules=(("", Format("4 bit", 4.0)),)).label
         'awq (4 bit)'
         """
-        return f"{self.method} ({', '.join(dict.fromkeys(f.name for _, f in self.rules))})"
+        forms = ", ".join(dict.fromkeys(f.name for _, f in self.rules))
+        return forms if forms.startswith(self.method) else f"{self.method} ({forms})"
 
     def stored(self, weight: Weight, place: Place) -> Stored:
         """The formats of a weight: most often one for all layers, since patterns seldom name a layer."""

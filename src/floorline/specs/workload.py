@@ -28,6 +28,12 @@ class Train:
         "sequences in one optimizer step, over all ranks", aliases=("--global-batch-size",), default=1
     )
     seq_len: Num = spec("tokens in a sequence", aliases=("--seq-length", "--seq-len"), most=TOKENS)
+    decoder_len: Num = spec(
+        "tokens of the decoder's side, in encoder-decoder models",
+        aliases=("--decoder-len", "--decoder-seq-length"),
+        default=128,
+        most=TOKENS,
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -122,6 +128,24 @@ class Encode:
 
 
 Workload = Train | Prefill | Decode | Generate | Encode
+
+
+def source_tokens(workload: Workload) -> Num:
+    """Tokens that the encoder reads, in encoder–decoder models.
+
+    >>> source_tokens(Decode(context_len=3, source_len=512)), source_tokens(Encode(seq_len=100))
+    (512.0, 100.0)
+    """
+    return workload.seq_len if isinstance(workload, Encode | Train) else workload.source_len
+
+
+def decoder_tokens(workload: Workload) -> Num:
+    """Tokens of a sequence on the decoder's side at the end of the workload, in encoder–decoder models.
+
+    >>> decoder_tokens(Encode(seq_len=512))
+    128.0
+    """
+    return workload.decoder_len if isinstance(workload, Encode | Train) else longest(workload)
 
 
 def longest(workload: Workload) -> Num:

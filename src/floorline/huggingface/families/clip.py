@@ -31,6 +31,7 @@ def read(config: Config) -> Transformer:
     kind = architecture(config, DEFAULTS[model_type])
     if "TextModel" in kind:
         return text_alone(config if model_type == "clip_text_model" else side(config, "text_config"), kind)
+    projection(config)
     if kind != "CLIPModel":
         classes = labels(config) if kind.endswith("ImageClassification") else 0.0
         own = config if model_type == "clip_vision_model" else side(config, "vision_config")

@@ -7,17 +7,18 @@ configuration_glm_moe_dsa.py and their modeling files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from floorline.blocks.experts import Experts
 from floorline.blocks.feed_forward import FeedForward
 from floorline.blocks.latent_attention import LatentAttention
-from floorline.blocks.layer import Branch, layer
+from floorline.blocks.layer import Branch, Part, layer
 from floorline.blocks.norm import RMS_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.common import by_kind, drops, language_model, layer_types, whole_layers
 from floorline.huggingface.config import Config
+from floorline.huggingface.families.mixtral import with_corrections
 from floorline.num import Num
 from floorline.transformer import Stack, Transformer
 
@@ -85,7 +86,7 @@ def read(config: Config) -> Transformer:
         dropout=drops(config, "attention_dropout"),
     )
     shared = FeedForward(activation, gated=True, bias=ffn_bias, width="s", name="shared_")
-    parts = {
+    parts: dict[str, Part] = {
         "dense": FeedForward(activation, gated=True, bias=ffn_bias),
         "sparse": Experts(activation=activation, score=own.score, shared=shared),
     }
@@ -100,7 +101,8 @@ def read(config: Config) -> Transformer:
 
     stacks, order = by_kind(kinds(config, own), make)
     tied = config.flag("tie_word_embeddings", False)
-    return language_model(config, sizes(config, own, latent), stacks, RMS_NORM, tied=tied, order=order)
+    made = language_model(config, sizes(config, own, latent), stacks, RMS_NORM, tied=tied, order=order)
+    return with_corrections(made) if own.score == "sigmoid" else made
 
 
 def kinds(config: Config, own: Generation) -> list[str]:
@@ -118,7 +120,7 @@ def kinds(config: Config, own: Generation) -> list[str]:
     return [f"{kind} {'own' if which == 'full' else 'shared'}" for kind, which in zip(ffn, listed, strict=True)]
 
 
-def indexer_rule(config: Config):  # type: ignore[no-untyped-def]
+def indexer_rule(config: Config) -> Callable[[int], str]:
     """Which layers run an indexer of their own, where indexer_types does not list them."""
     pattern = config.get("index_topk_pattern")
     every, offset = max(config.count("index_topk_freq", 1.0), 1.0), config.count("index_skip_topk_offset", 2.0)

@@ -26,6 +26,8 @@ def read(config: Config) -> Transformer:
     gated = config.flag("use_swiglu_ffn", False)
     sizes = shape(config, registers, gated)
     drop = drops(config, "hidden_dropout_prob")
+    for unused in ("layerscale_value", "intermediate_size"):  # where scales start; the ratio decides the inner width
+        config.get(unused)
     block = encoder(
         "silu" if gated else config.activation("hidden_act", "gelu"),
         bias=config.flag("qkv_bias", True),

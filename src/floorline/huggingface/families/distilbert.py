@@ -12,6 +12,7 @@ from floorline.blocks.heads import Dense, on_masked, on_one
 from floorline.blocks.norm import LAYER_NORM
 from floorline.huggingface.common import drops, layers
 from floorline.huggingface.config import Config, divide
+from floorline.huggingface.encoder_decoders import also
 from floorline.huggingface.encoders import LABELS, behind, built, classifiers, encoder, label_sizes, stacked
 from floorline.transformer import Stack, Transformer
 
@@ -38,6 +39,7 @@ def read(config: Config) -> Transformer:
         **label_sizes(config, kind),
     }
     drop = drops(config, "dropout", 0.1)
+    also(config, "hidden_size", "num_hidden_layers", "num_attention_heads")
     config.flag("sinusoidal_pos_embds", False)  # the table is stored either way, and frozen or not it counts
     block = behind(activation, drop=drop, attention_drop=drops(config, "attention_dropout", 0.1))
     start = Stack(embedding(positions=True, norm=LAYER_NORM, drop=drop))

@@ -98,7 +98,8 @@ def decoder(config: Config, own: Generation, block: Block) -> tuple[tuple[Stack,
     if not own.every:
         stack = Stack(block, layers(config, default=own.depth))
         return (replace(stack, mask=everything) if both_ways else stack,), ()
-    config.get("_sliding_window_pattern")  # written by the library, never read
+    for unused in ("_sliding_window_pattern", "sliding_window_size"):  # written by the library, never read
+        config.get(unused)
     every = config.size("sliding_window_pattern", own.every) if own.halved else own.every
     window = config.maybe("sliding_window", 4096.0)
     if both_ways and own.halved and window is not None:

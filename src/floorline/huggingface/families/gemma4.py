@@ -138,10 +138,10 @@ def kinds_of(config: Config) -> list[Kind]:
     listed = layer_types(config, count, lambda i: WINDOW if (i + 1) % 6 else FULL)
     sees = [*listed[:-1], FULL]
     k, h = config.size("num_key_value_heads", 4.0), config.size("head_dim", 256.0)
-    given, others = config.get("per_layer_config"), globally(config)
+    given, others = by_layer(config), globally(config)
     found: list[Kind] = []
     for i, word in enumerate(sees):
-        own = others if word == FULL and given is None else overrides(config, given, i)
+        own = (others if word == FULL else {}) if given is None else given.get(i, {})
         borrows = i >= count - config.count("num_kv_shared_layers")
         found.append(Kind(word, own.get("num_key_value_heads", float(k)), own.get("head_dim", float(h)), borrows))
     owners = {kind.sees for kind in found if not kind.borrows}
@@ -161,20 +161,21 @@ def globally(config: Config) -> dict[str, float]:
     return own
 
 
-def overrides(config: Config, given: object, index: int) -> dict[str, float]:
-    """What a list by layer, where there is one, says of a layer."""
-    if not isinstance(given, Mapping):
-        return {}
-    own = given.get(str(index), given.get(index, {}))
-    return {key: float(config_of(config, own, index).size(key)) for key in own}
+def by_layer(config: Config) -> dict[int, dict[str, float]] | None:
+    """What a newer configuration says layer by layer, in place of what layers that see all have; None where it does not.
 
-
-def config_of(config: Config, own: Mapping[str, object], index: int) -> Config:
-    """One layer's own keys, of which two are understood."""
-    unknown = set(own) - {"head_dim", "num_key_value_heads"}
-    if unknown:
+    raises BadInput where a layer has something else than heads of its own
+    """
+    if "per_layer_config" not in config.values:
+        return None
+    given = config.get("per_layer_config") or {}
+    if not isinstance(given, Mapping) or not all(str(i).isdigit() and isinstance(given[i], Mapping) for i in given):
         raise BadInput(
-            f"{config.name}: per_layer_config of layer {index} has {', '.join(sorted(unknown))}; "
-            "expected head_dim or num_key_value_heads"
+            f"{config.name}: per_layer_config is {str(given)[:40]}; expected an object for each layer's number"
         )
-    return Config(own, f"{config.name} layer {index}")
+    unknown = {key for own in given.values() for key in own} - {"head_dim", "num_key_value_heads"}
+    if unknown:
+        wrong = ", ".join(sorted(unknown))
+        raise BadInput(f"{config.name}: per_layer_config has {wrong}; expected head_dim and num_key_value_heads")
+    layers = {int(i): Config(own, f"{config.name} layer {i}") for i, own in given.items()}
+    return {i: {key: float(own.size(key)) for key in own.values} for i, own in layers.items()}

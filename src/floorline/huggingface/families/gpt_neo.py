@@ -4,6 +4,7 @@ configuration_gpt_neo.py and modeling_gpt_neo.py."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from floorline.blocks.attention import Attention
 from floorline.blocks.embedding import embedding
@@ -51,7 +52,8 @@ def kinds(config: Config, count: int) -> list[str]:
     listed, types = config.get("attention_layers"), config.get("attention_types")
     if types is not None or listed is None:
         try:
-            listed = [kind for pattern, times in types or [[["global", "local"], count / 2]] for kind in list(pattern) * int(times)]  # type: ignore[attr-defined]
+            pairs: Any = types or [[["global", "local"], count / 2]]
+            listed = [kind for pattern, times in pairs for kind in list(pattern) * int(times)]
         except (TypeError, ValueError):
             raise BadInput(f"{config.name}: attention_types is {str(types)[:40]!r}; expected [[[\"global\", \"local\"], 12]]") from None
     if not isinstance(listed, list) or len(listed) != count or set(listed) - {"global", "local"}:

@@ -13,13 +13,13 @@ from floorline.block import Block
 from floorline.blocks.attention import HeadNorm
 from floorline.blocks.experts import Experts
 from floorline.blocks.feed_forward import FeedForward
-from floorline.blocks.layer import Branch, layer
+from floorline.blocks.layer import Branch, Part, layer
 from floorline.blocks.norm import LAYER_NORM, RMS_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.common import by_kind, head_sizes, language_model, layer_types, layers, seen, whole_layers
 from floorline.huggingface.config import Config
 from floorline.huggingface.families.llama import Relative, attention
-from floorline.num import Num
+from floorline.num import Num, total
 from floorline.transformer import Stack, Transformer
 
 EACH, ALL = HeadNorm(RMS_NORM), HeadNorm(RMS_NORM, scale="KGH", over="KGH")
@@ -124,11 +124,12 @@ def read(config: Config) -> Transformer:
     like, _ = own.like, (config.get("use_qk_norm"), config.get("qk_norm_type"))
     if own.qk_norm and not config.flag(own.qk_norm, False):
         like = replace(like, head_norm=None)
-    ffn = {"experts": experts(config, own), "dense": FeedForward(config.activation("hidden_act", "silu"), gated=True)}
-    attends = attention(config, like)
+    dense = FeedForward(config.activation("hidden_act", "silu"), gated=True)
+    ffn: dict[str, Part] = {"experts": experts(config, own), "dense": dense}
+    parts: tuple[Part, ...] = (attention(config, like),)
 
     def block(kind: str) -> Block:
-        branches = (Branch(part=part, before=like.norm) for part in (attends, ffn[kind]))
+        branches = (Branch(part=part, before=like.norm) for part in (*parts, ffn[kind]))
         return layer(*branches, name="block" if kind == "experts" else "dense_block")
 
     stacks, order = mixed_layers(config, own, block)
@@ -136,7 +137,17 @@ def read(config: Config) -> Transformer:
     sizes = {**heads, **expert_sizes(config, own)}
     tied = config.flag("tie_word_embeddings", False)
     bias = config.flag(own.head_bias, False) if own.head_bias else False
-    return language_model(config, sizes, stacks, like.norm, tied=tied, order=order, bias=bias)
+    made = language_model(config, sizes, stacks, like.norm, tied=tied, order=order, bias=bias)
+    return with_corrections(made) if own.score == "sigmoid" else made
+
+
+def with_corrections(model: Transformer) -> Transformer:
+    """The model with what such a router adds to its scores to balance the load: a number for each expert, no parameter.
+
+    Source: DeepSeek-V3, arXiv:2412.19437, section 2.1.2; ``e_score_correction_bias`` in transformers' modeling files.
+    """
+    sparse = total(stack.repeat for stack in model.stacks if stack.is_layer and "E" in stack.block.letters)
+    return replace(model, buffers=sparse * model.sizes["E"])
 
 
 def experts(config: Config, own: Mixture) -> Experts:

@@ -49,8 +49,8 @@ def read(config: Config) -> Transformer:
         return stepping(lambda decode: block(kind, decode)) if kind == "linear_attention" else Stack(block(kind, False))
 
     stacks, order = by_kind(layer_kinds(config), make)
-    tied = config.flag("tie_word_embeddings", False)
-    return language_model(config, sizes(config), stacks, RMS_NORM, tied=tied, order=order)
+    config.flag("tie_word_embeddings", False)  # the class ties nothing
+    return language_model(config, sizes(config), stacks, RMS_NORM, tied=False, order=order)
 
 
 def parts_of(config: Config) -> dict[str, Part]:

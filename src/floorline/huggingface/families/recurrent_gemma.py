@@ -9,6 +9,8 @@ models/recurrent_gemma/configuration_recurrent_gemma.py and modeling_recurrent_g
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from floorline.block import Block
 from floorline.blocks.attention import Attention
 from floorline.blocks.feed_forward import FeedForward
@@ -34,7 +36,7 @@ def read(config: Config) -> Transformer:
     (0, 0, 1)
     """
     activation = config.activation("hidden_activation", "gelu_pytorch_tanh")
-    keeps = not config.library
+    keeps, window = not config.library, config.size("attention_window_size", 2048.0)
     feed_forward = FeedForward(activation, gated=True, bias=True)
     attention = Attention(
         bias=config.flag("attention_bias", False),
@@ -55,8 +57,8 @@ def read(config: Config) -> Transformer:
     def make(kind: str) -> Stack:
         if kind == "recurrent":
             return stepping(step)
-        window = config.size("attention_window_size", 2048.0)
-        return seen(config, "sliding_attention", block(attention, "attention"), size=window)
+        attends = block(attention, "attention")
+        return replace(seen(config, "sliding_attention", attends, size=window), decode=attends)
 
     stacks, order = by_kind(kinds_of(config), make)
     tied = config.flag("tie_word_embeddings", True)

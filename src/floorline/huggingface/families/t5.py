@@ -53,16 +53,18 @@ def read(config: Config) -> Transformer:
         "D": config.size("d_model", 512.0),
         "K": heads,
         "G": 1.0,
-        "H": config.size("d_kv", config.size("head_dim", 64.0)),
+        "H": config.size("d_kv", 64.0),
         "F": config.size("d_ff", own["d_ff"]),
         "V": config.size("vocab_size", own["vocab_size"]),
         "R": config.size("relative_attention_num_buckets", 32.0),
         **label_sizes(config, kind),
     }
-    also(config, "num_hidden_layers", "num_attention_heads", "hidden_size", "n_positions")
+    also(config, "num_hidden_layers", "num_attention_heads", "hidden_size", "head_dim", "n_positions")
     drop, alone = drops(config, "dropout_rate", 0.1), kind in ENCODERS
     ffn = feed_forward(config, FEED_FORWARD[family])
-    decoder = whole_layers(config, "num_decoder_layers", float(count))
+    # as deep as the encoder, unless that depth goes by its second name: transformers then has its own default here
+    depth = float(count) if config.given("num_layers") and "num_layers" in config.values else own["num_layers"]
+    decoder = whole_layers(config, "num_decoder_layers", depth)
     stacks = encoder_side(ffn, count, drop, alone) + (() if alone else decoder_side(ffn, decoder, drop))
     return Transformer(config.name, sizes, (*stacks, *known[kind]))
 
