@@ -184,18 +184,10 @@ def fit(
     made = load_model(model)
     plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
     cluster = load_cluster(cluster, plan.devices)
-    longest: Num = 2048.0 if made.max_positions is None else made.max_positions
-    source = usual_source(made) if source_len is None else source_len
-    asked = Decode(batch=batch, context_len=number(longest if length is None else length) - 1.0, source_len=source)
-    generating(made, "cache to make room for")
-    sourced(made, asked)
+    asked = last_step(made, batch, length, source_len)
     limits = Limits(gpu_memory_utilization=gpu_memory_utilization, max_num_batched_tokens=max_num_batched_tokens)
     tokens = asked.context_len + 1.0
-    prompt = maximum(tokens - 1.0, 1.0)
-    work = Generate(batch=asked.batch, prompt_len=prompt, output_len=1, source_len=asked.source_len)
-    feasible, index, values = check(made, work, cluster, plan)
-    if not all_true(feasible):
-        raise BadInput(first_reason(values, feasible, index, made.name))
+    hold(made, asked, cluster, plan)
     case = Case(
         model=made,
         cluster=cluster,
@@ -206,29 +198,54 @@ def fit(
         budget=cluster.accelerator.usable * limits.gpu_memory_utilization,
         source=asked.source_len,
     )
-    memory = case.memory(work.batch, tokens)
+    memory = case.memory(asked.batch, tokens)
     alone = np.ndim(memory.total) == 0
     positions: Num = LONGEST if made.max_positions is None else made.max_positions
-    whole = Step(made, work.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True, source=asked.source_len)
+    whole = Step(made, asked.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True, source=asked.source_len)
     kept = kv_bytes(whole)
     return Fit(
         model=made,
         cluster=cluster,
         parallelism=plan,
         precision=formats,
-        batch=work.batch,
+        batch=asked.batch,
         length=tokens,
         memory=memory,
         budget=case.budget,
         kv_bytes=kept,
-        kv_per_token=kept / (work.batch * tokens),
+        kv_per_token=kept / (asked.batch * tokens),
         max_batch=most(lambda n: case.fits(n, tokens), MOST_SEQUENCES),
-        max_context=minimum(most(lambda n: case.fits(work.batch, n), LONGEST), positions),
+        max_context=minimum(most(lambda n: case.fits(asked.batch, n), LONGEST), positions),
         max_concurrency=case.concurrency(memory.weights, tokens),
-        suggestions=suggestions(case, work.batch, tokens)
-        if suggest and alone and not case.fits(work.batch, tokens)
+        suggestions=suggestions(case, asked.batch, tokens)
+        if suggest and alone and not case.fits(asked.batch, tokens)
         else (),
     )
+
+
+def last_step(model: Transformer, batch: Num, length: Num | None, source_len: Num | None) -> Decode:
+    """The step that makes the last token of each sequence: every cache is as full then as it will be.
+
+    raises BadInput for a model that generates nothing, or lengths that make no sense
+    """
+    longest: Num = 2048.0 if model.max_positions is None else model.max_positions
+    source = usual_source(model) if source_len is None else source_len
+    asked = Decode(batch=batch, context_len=number(longest if length is None else length) - 1.0, source_len=source)
+    generating(model, "cache to make room for")
+    sourced(model, asked)
+    return asked
+
+
+def hold(model: Transformer, asked: Decode, cluster: Cluster, plan: Parallelism) -> None:
+    """Hold a plan to the rules.
+
+    raises BadInput for the first that it breaks
+    """
+    prompt = maximum(asked.context_len, 1.0)
+    work = Generate(batch=asked.batch, prompt_len=prompt, output_len=1, source_len=asked.source_len)
+    feasible, index, values = check(model, work, cluster, plan)
+    if not all_true(feasible):
+        raise BadInput(first_reason(values, feasible, index, model.name))
 
 
 def usual_source(model: Transformer) -> Num:

@@ -44,13 +44,23 @@ MODULES = {
     "eg": "mlp.experts.gate_proj",
     "eu": "mlp.experts.up_proj",
     "ed": "mlp.experts.down_proj",
-    "shared_gate": "mlp.shared_experts.gate_proj",
-    "shared_up": "mlp.shared_experts.up_proj",
-    "shared_down": "mlp.shared_experts.down_proj",
+    "shared_gate": "mlp.shared_experts.gate_proj|mlp.shared_expert.gate_proj",
+    "shared_up": "mlp.shared_experts.up_proj|mlp.shared_expert.up_proj",
+    "shared_down": "mlp.shared_experts.down_proj|mlp.shared_expert.down_proj",
     "router": "mlp.gate",
     "sg": "mlp.shared_expert_gate",
+    "in_q": "linear_attn.in_proj_qkv|linear_attn.in_proj_qkvz",
+    "in_k": "linear_attn.in_proj_qkv|linear_attn.in_proj_qkvz",
+    "in_v": "linear_attn.in_proj_qkv|linear_attn.in_proj_qkvz",
+    "in_z": "linear_attn.in_proj_z|linear_attn.in_proj_qkvz|mixer.in_proj|mamba.in_proj",
+    "in_beta_raw": "linear_attn.in_proj_b|linear_attn.in_proj_ba",
+    "in_step_raw": "linear_attn.in_proj_a|linear_attn.in_proj_ba|mixer.in_proj|mamba.in_proj",
+    "in_inner": "mixer.in_proj|mamba.in_proj",
+    "in_b": "mixer.in_proj|mamba.in_proj",
+    "in_c": "mixer.in_proj|mamba.in_proj",
+    "out": "linear_attn.out_proj|mixer.out_proj|mamba.out_proj",
 }
-"""Tensor without its W → the module that holds it in transformers, as most families call it."""
+"""Tensor without its W → the module that holds it in transformers; where families differ, all names between bars."""
 KEPT = {"router", "sg", "je", "jx"}
 """Matmuls that no method quantises: they choose experts, or join what further tokens are predicted from."""
 PREFIXES = {"": "model.layers.{}", IMAGE: "visual.blocks.{}"}

@@ -4,7 +4,7 @@ Each output sees its token and the w − 1 before it. A prefill pads w − 1 zer
 decoding, the last w inputs come out of the cache and the window slides over w + 1 of them, so two outputs are computed and
 one is used. The library's arithmetic is counted, padding included, for there is no other.
 
-Sources: Gu and Dao 2023 (Mamba), arXiv:2312.00752, section 3.4; transformers 5.23, ``causal_conv1d_fn`` and
+Sources: Gu and Dao 2023 (Mamba), arXiv:2312.00752; transformers 5.23, ``causal_conv1d_fn`` and
 ``causal_conv1d_update`` in models/mamba/modeling_mamba.py, ``LinearAttentionLayer.update_conv_state`` in cache_utils.py.
 """
 
@@ -66,7 +66,9 @@ class CausalConvolution:
         act = elementwise(f"act_{x}", f"{x}_conv[BT{letters}] -> {x}_act[BT{letters}]", self.activation, kernel=label)
         return (
             *((slide,) if self.decode else ()),
-            convolution(f"conv_{x}", f"{seen} Wconv_{x}[{letters}w] -> {x}_all[BL{letters}]", bias=self.bias, kernel=label),
+            convolution(
+                f"conv_{x}", f"{seen} Wconv_{x}[{letters}w] -> {x}_all[BL{letters}]", bias=self.bias, kernel=label
+            ),
             view(f"crop_{x}", f"{x}_all[BL{letters}] -> {x}_conv[BT{letters}]", kernel=label),
             *((act,) if self.activation else ()),
             *(() if self.decode else (view(f"tail_{x}", f"{source} -> {x}_tail[B{letters}w]", kernel=label),)),

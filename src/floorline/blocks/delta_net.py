@@ -5,7 +5,7 @@
 Keys and queries of g heads serve h value heads. A prompt is worked through in chunks of Q tokens, the last one padded: inside a
 chunk a triangular system is solved (it counts no FLOP), then states go from chunk to chunk. One step while decoding is elementwise.
 
-Sources: Yang et al. 2024 (Gated DeltaNet), arXiv:2412.06464, section 3; transformers 5.23, ``torch_chunk_gated_delta_rule`` and
+Sources: Yang et al. 2024 (Gated DeltaNet), arXiv:2412.06464; transformers 5.23, ``torch_chunk_gated_delta_rule`` and
 ``torch_recurrent_gated_delta_rule`` in models/qwen3_next/modeling_qwen3_next.py, which Qwen3.5 uses unchanged.
 """
 

@@ -70,13 +70,18 @@ class DisentangledAttention:
         """What positions add to the scores: each query with R keys, each key with R queries; then picked by distance."""
         content = contraction("c2p", "q[BTKGH] rk[RKH] -> sc[BTKGR]", kernel="attention")
         position = contraction("p2c", "kc[BSKH] rq[RKGH] -> sp[BSKGR]", kernel="attention")
-        return (*((content,) if self.relative and self.c2p else ()), *((position,) if self.relative and self.p2c else ()))
+        return (
+            *((content,) if self.relative and self.c2p else ()),
+            *((position,) if self.relative and self.p2c else ()),
+        )
 
     def added(self, op: Op) -> Op:
         """The softmax reads all parts of the scores."""
         if op.name != "softmax":
             return op
-        more = (" sc[BTKGR]" if self.relative and self.c2p else "") + (" sp[BSKGR]" if self.relative and self.p2c else "")
+        more = (" sc[BTKGR]" if self.relative and self.c2p else "") + (
+            " sp[BSKGR]" if self.relative and self.p2c else ""
+        )
         return elementwise(
             "softmax", f"s[BTKGS]{more} -> p[BTKGS]", "softmax", kernel="attention", reduces="S", statistics=(2, 1)
         )

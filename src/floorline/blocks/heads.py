@@ -44,7 +44,9 @@ class Dense:
     def ops(self, source: str, rows: str, width: str) -> tuple[list[Op], str]:
         """The operators from ``source`` with letters ``rows`` and ``width``, and the name of what they make."""
         n, out = self.name, f"{rows}{self.to}"
-        ops: list[Op] = [contraction(n, f"{source}[{rows}{width}] W{n}[{width}{self.to}] -> {n}[{out}]", bias=self.bias)]
+        ops: list[Op] = [
+            contraction(n, f"{source}[{rows}{width}] W{n}[{width}{self.to}] -> {n}[{out}]", bias=self.bias)
+        ]
         last = n
         if self.activation:
             ops.append(elementwise(f"{n}_act", f"{last}[{out}] -> {n}_active[{out}]", self.activation))

@@ -5,9 +5,9 @@
 dt, B and C are made of the token itself (that is the selection); A and D are learned. Of the walk along the tokens only the
 read-out C state is a contraction; the update is elementwise.
 
-Sources: Gu and Dao 2023, arXiv:2312.00752, algorithm 2 and section 3.4; several heads of channels, each with its own dt, B and
-C: Glorioso et al. 2024 (Zamba), arXiv:2405.16712, section 2; norms of dt, B and C: Lieber et al. 2024 (Jamba),
-arXiv:2403.19887, section 6.4, and transformers 5.23, models/falcon_mamba/modeling_falcon_mamba.py (without weights).
+Sources: Gu and Dao 2023, arXiv:2312.00752; transformers 5.23, ``mamba_selective_scan`` and ``mamba_selective_state_update`` in
+models/mamba/modeling_mamba.py. Several heads of channels, each with its own dt, B and C: models/zamba/modeling_zamba.py; norms of
+dt, B and C: models/jamba/modeling_jamba.py and, without weights, models/falcon_mamba/modeling_falcon_mamba.py.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class Mamba:
     def convolution(self) -> CausalConvolution:
         """What comes before the state."""
         channels = (("inner", self.channels),)
-        return CausalConvolution(
-            channels=channels, bias=self.conv_bias, activation=self.activation, decode=self.decode
-        )
+        return CausalConvolution(channels=channels, bias=self.conv_bias, activation=self.activation, decode=self.decode)
 
     @property
     def channels(self) -> str:

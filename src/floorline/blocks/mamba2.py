@@ -3,7 +3,7 @@
 A prompt is worked through in chunks of Q tokens (state-space duality): inside a chunk as attention does, between chunks by their
 states. The last chunk is padded. While decoding, one step of the recurrence: an elementwise update and one read-out.
 
-Sources: Dao and Gu 2024, arXiv:2405.21060, section 6 and listing 1; transformers 5.23, ``mamba2_chunk_scan`` (five einsums) and
+Sources: Dao and Gu 2024, arXiv:2405.21060; transformers 5.23, ``mamba2_chunk_scan`` (five einsums) and
 ``mamba2_selective_state_update`` in models/mamba2/modeling_mamba2.py, which Bamba, Zamba-2 and Nemotron-H use unchanged.
 """
 

@@ -1,8 +1,7 @@
 """Recurrent layers whose walk along the tokens is elementwise: the real-gated linear recurrent unit, and RWKV-4.
 
-Sources: RG-LRU: De et al. 2024 (Griffin), arXiv:2402.19427, section 2.4 and figure 2; transformers 5.23,
-models/recurrent_gemma/modeling_recurrent_gemma.py. RWKV: Peng et al. 2023, arXiv:2305.13048, section 3; transformers 5.23,
-models/rwkv/modeling_rwkv.py.
+Sources: RG-LRU: De et al. 2024 (Griffin), arXiv:2402.19427; transformers 5.23, models/recurrent_gemma/modeling_recurrent_gemma.py.
+RWKV: Peng et al. 2023, arXiv:2305.13048; transformers 5.23, models/rwkv/modeling_rwkv.py.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ class RgLru:
     decode      whether this is one token with a state out of the cache: the convolution is a sum of products then
     cached      whether states are kept where a cache is counted: one library keeps them elsewhere
 
-    Letters: h blocks of p channels whose gates are block-diagonal, j the same p a second time, w window of the convolution, of which
-    i = w − 1 inputs are kept, L outputs that it computes.
+    Letters: h blocks of p channels whose gates are block-diagonal, j the same p a second time, w window of the convolution, of
+    which i = w − 1 inputs are kept, L outputs that it computes.
 
     >>> [op.name for op in RgLru(decode=True).ops("h", "out")][:4]
     ['in_gate', 'in_inner', 'conv', 'cache_inner']
@@ -71,8 +70,8 @@ class RgLru:
         """Over the token and the w − 1 before it."""
         if self.decode:
             sums = "seen_inner[Bhpi] inner[BThp] Wconv[hpw] Wconv.bias[hp] -> seen[BThp]"
-            keep = (cache_write("cache_inner", "inner[BThp] -> kept_inner[Bhpi]"),)
-            return elementwise("conv", sums, "sum_of_products"), *(keep if self.cached else ())
+            kept = cache_write("cache_inner", "inner[BThp] -> kept_inner[Bhpi]")
+            return elementwise("conv", sums, "sum_of_products"), *((kept,) if self.cached else ())
         keep = (
             view("tail", "inner[BThp] -> tail[Bhpi]", kernel="conv"),
             cache_write("cache_inner", "tail[Bhpi] -> kept_inner[Bhpi]", kernel="conv"),

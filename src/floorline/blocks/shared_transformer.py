@@ -3,10 +3,11 @@
     t = linear(mlp(norm(attention(norm([x, embedded])))))        y = x + mixer(norm(x + t))
 
 It reads the stream beside the model's embedded input, so attention is twice as wide. The linear map and the mixer are each layer's
-own; so are, in Zamba-2, low-rank additions to the shared matmuls.
+own; so are, in Zamba-2, low-rank additions to the shared matmuls. Where a configuration ties nothing, the library gives each layer
+a copy of the block, with the additions of all layers that would share it.
 
-Sources: Glorioso et al. 2024 (Zamba), arXiv:2405.16712, section 2 and figure 2; Zamba-2, arXiv:2411.15242, section 2 (blocks in
-turn, low-rank adapters); low rank: Hu et al. 2021, arXiv:2106.09685.
+Sources: Glorioso et al. 2024 (Zamba), arXiv:2405.16712, figure 2; Zamba-2, arXiv:2411.15242, figure 2; transformers 5.23,
+models/zamba/modeling_zamba.py and models/zamba2/modeling_zamba2.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from floorline.block import Block, block
 from floorline.blocks.attention import Attention
 from floorline.blocks.layer import Part
 from floorline.blocks.norm import RMS_NORM, residual
-from floorline.op import Op, contraction, elementwise, view
+from floorline.op import Op, contraction, elementwise, lookup, view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,9 @@ class SharedTransformer:
     attention_adapter  whether queries, keys and values have a low-rank addition of each layer's own
     adapter            whether gate and up have one
     index              which of the model's shared blocks it is: its weights are called after it
+    apart              whether each layer has a copy of its own after all
 
-    Letters: A width of the stream and the embedded input together, r rank of the additions.
+    Letters: A width of the stream and the embedded input together, r rank of the additions, a how many a copy of its own has.
 
     >>> shared = SharedTransformer(attention=Attention(), activation="gelu", index=1)
     >>> shared.ops("x", "embedded", "t")[1].weights[0].name
@@ -45,6 +47,13 @@ class SharedTransformer:
     attention_adapter: bool = False
     adapter: bool = False
     index: int = 0
+    apart: bool = False
+
+    @property
+    def inputs(self) -> str:
+        """What the block is given besides the stream."""
+        picks = self.apart and (self.adapter or self.attention_adapter)
+        return "embedded[BTD] layer_ids[]" if picks else "embedded[BTD]"
 
     def ops(self, stream: str, embedded: str, target: str) -> tuple[Op, ...]:
         """From the stream and the embedded input, both ``[BTD]``, to ``target[BTD]``."""
@@ -72,22 +81,31 @@ class SharedTransformer:
     ) -> tuple[Op, ...]:
         """A matmul with the shared weight, and a layer's own low-rank addition."""
         main = f"{name}_shared" if adapted else name
-        text = f"{source}[BT{old}] W{name}[{old}{new}] -> {main}[BT{new}]"
-        op = self.shared(contraction(f"{name}_shared" if adapted else name, text, bias=bias))
+        op = self.shared(contraction(main, f"{source}[BT{old}] W{name}[{old}{new}] -> {main}[BT{new}]", bias=bias))
         if not adapted:
             return (op,)
-        # gate and up are one matmul in the library, so they have the adapter's first matrix in common
+        # gate and up are one matmul in the library, so they have the addition's first matrix in common
         low = "up_low" if name == "gate" else f"{name}_low"
-        first = contraction(low, f"{source}[BT{old}] W{low}[{old}r] -> {low}[BTr]")
         return (
             op,
-            *(() if name == "up" else (first,)),
-            contraction(f"{name}_high", f"{low}[BTr] W{name}_high[r{new}] -> {name}_own[BT{new}]"),
+            *(() if name == "up" else self.added(low, source, old, "r", low)),
+            *self.added(f"{name}_high", low, "r", new, f"{name}_own"),
             elementwise(f"{name}_add", f"{main}[BT{new}] {name}_own[BT{new}] -> {name}[BT{new}]", "add", linear=True),
         )
 
+    def added(self, name: str, source: str, old: str, new: str, target: str) -> tuple[Op, ...]:
+        """One matmul of an addition; of a list of them, that of the layer."""
+        if not self.apart:
+            return (contraction(name, f"{source}[BT{old}] W{name}[{old}{new}] -> {target}[BT{new}]"),)
+        return (
+            lookup(f"{name}_pick", f"layer_ids[] W{name}[a{old}{new}] -> {name}_one[{old}{new}]", "a", "1/a"),
+            contraction(name, f"{source}[BT{old}] {name}_one[{old}{new}] -> {target}[BT{new}]"),
+        )
+
     def shared(self, op: Op) -> Op:
-        """The operator with its weights made the whole model's."""
+        """The operator with its weights made the whole model's, unless each layer has a copy."""
+        if self.apart:
+            return op
         return op.renamed({t.name: f"/Wshared{self.index}_{t.name.removeprefix('W')}" for t in op.weights})
 
 
@@ -110,7 +128,7 @@ def hybrid(transformer: SharedTransformer, mixer: Part, name: str = "hybrid") ->
     )
     return block(
         name,
-        "x[BTD] embedded[BTD]",
+        f"x[BTD] {transformer.inputs}",
         ops,
         "y",
         (("d", "D"), *getattr(mixer, "derived", ())),

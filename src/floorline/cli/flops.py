@@ -11,7 +11,7 @@ from floorline.errors import BadInput
 from floorline.implementations import FUSIONS
 from floorline.report import envelope
 from floorline.specs.parallelism import Parallelism
-from floorline.specs.workload import TOKENS, Encode, Prefill, Train
+from floorline.specs.workload import TOKENS, Decode, Encode, Prefill, Train
 from floorline.transformer import Transformer
 from floorline.units import data, integer
 
@@ -89,8 +89,9 @@ def check(made: Transformer, given: Given) -> None:
             raise BadInput(f"{flag} goes with a decoder; {made.name} is {what}: leave it out")
 
 
-def workload(made: Transformer, given: Given) -> Prefill | Encode | Train:
-    """The pass that is counted: over a prompt, or over both sides of an encoder–decoder, or with its backward pass."""
+def workload(made: Transformer, given: Given) -> Prefill | Decode | Encode | Train:
+    """The pass that is counted: over a prompt, one token after a cache, both sides of an encoder–decoder, or with its
+    backward pass."""
     batch = whole(given, "batch", 1.0) or 1.0
     most = TOKENS if made.max_positions is None else scalar(made.max_positions)
     one_pass = made.has_encoder or not made.generates
@@ -103,6 +104,8 @@ def workload(made: Transformer, given: Given) -> Prefill | Encode | Train:
     if one_pass:
         return Encode(batch=batch, seq_len=tokens, decoder_len=other)
     cached = whole(given, "cached_len", 0.0, least=0.0) or 0.0
+    if tokens == 1.0 and cached:
+        return Decode(batch=batch, context_len=cached)
     return Prefill(batch=batch, prompt_len=tokens, cached_len=cached, logits=given["logits"] or "all")
 
 

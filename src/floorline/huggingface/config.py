@@ -30,7 +30,6 @@ ACTIVATIONS = {
 """transformers' names of activation functions → ours."""
 STRUCTURAL = {
     "add_cross_attention",
-    "quantization_config",
     "per_layer_config",
     "qk_layernorm",
     "use_qk_norm",

@@ -49,8 +49,17 @@ def skips(settings: Settings, *keys: str) -> tuple[str, ...]:
     """Modules that stay as they were, from the first of some keys that is set."""
     for key in keys:
         if settings.get(key):
-            return tuple(str(x) for x in settings[key])
+            return tuple(whole_name(str(x)) for x in settings[key])
     return ()
+
+
+def whole_name(pattern: str) -> str:
+    """A pattern without the word for the text part of a model that has others, which ours have not.
+
+    >>> whole_name("model.language_model.layers.0.mlp")
+    'model.layers.0.mlp'
+    """
+    return pattern.replace("language_model.model.", "model.").replace("language_model.", "")
 
 
 def groups(bits: float, size: float, *, zero: bool = True, index: bool = False) -> Format:
@@ -149,9 +158,8 @@ def compressed_tensors(settings: Settings, name: str) -> Quantization:
             continue
         form = compressed(weights, inputs, name)
         words = [str(t) for t in group.get("targets", ["Linear"])]
-        found += [("" if t == "Linear" else t, form) for t in words]
+        found += [("" if t == "Linear" else whole_name(t), form) for t in words]
         narrow.append(inputs and arithmetic(inputs))
-    found.sort(key=lambda rule: rule[0] == "")
     skipped = skips(settings, "ignore")
     runs = narrow[0] if narrow and len(set(narrow)) == 1 else ""
     kinds = (LINEAR, EXPERT, HEAD)
@@ -195,17 +203,32 @@ def arithmetic(inputs: Settings) -> str:
     return f"{'fp' if inputs.get('type') == 'float' else 'int'}{inputs.get('num_bits', 8):g}"
 
 
+ALGORITHMS = {"FP8": FP8_TENSOR, "NVFP4": NVFP4, "FP4": NVFP4, "W4A16_NVFP4": NVFP4}
+"""The Model Optimizer's names → formats."""
+
+
 def modelopt(settings: Settings, name: str) -> Quantization:
-    """NVIDIA's Model Optimizer: FP8 with one scale a matrix, or NVFP4."""
-    algorithm = str(settings.get("quant_algo") or settings.get("quantization", {}).get("quant_algo") or "FP8")
-    forms = {"FP8": FP8_TENSOR, "NVFP4": NVFP4, "FP4": NVFP4}
-    if algorithm not in forms:
-        raise BadInput(f"{name}: quant_algo is {algorithm[:40]!r}; expected one of {', '.join(forms)}")
-    skipped = skips(settings, "ignore", "exclude_modules", "modules_to_not_convert")
-    rules = (("", forms[algorithm]),)
-    runs = "fp8" if algorithm == "FP8" else "fp4"
-    kinds = (LINEAR, EXPERT, HEAD) if skipped else (LINEAR, EXPERT)
-    return Quantization(method="modelopt", rules=rules, kinds=kinds, skipped=skipped, everywhere=True, arithmetic=runs)
+    """NVIDIA's Model Optimizer: FP8 with one scale a matrix, NVFP4, or a mixture that names each module's."""
+    inner = settings.get("quantization") or settings
+    algorithm = str(settings.get("quant_algo") or inner.get("quant_algo") or "FP8")
+    skipped = skips({**settings, **inner}, "ignore", "exclude_modules", "modules_to_not_convert")
+    listed = {"": algorithm}
+    if algorithm == "MIXED_PRECISION":
+        layers = inner.get("quantized_layers") or settings.get("quantized_layers") or {}
+        listed = {whole_name(m): str(s.get("quant_algo")) for m, s in layers.items()}
+    unknown = next((a for a in listed.values() if a not in ALGORITHMS), None)
+    if unknown is not None:
+        known = ", ".join((*ALGORITHMS, "MIXED_PRECISION"))
+        raise BadInput(f"{name}: quant_algo is {unknown[:40]!r}; expected one of {known}")
+    narrow = {"fp8" if a == "FP8" else "fp4" for a in listed.values()}
+    return Quantization(
+        method="modelopt",
+        rules=tuple((m, ALGORITHMS[a]) for m, a in listed.items()),
+        kinds=(LINEAR, EXPERT, HEAD) if skipped else (LINEAR, EXPERT),
+        skipped=skipped,
+        everywhere=True,
+        arithmetic="fp4" if "fp4" in narrow else "fp8",
+    )
 
 
 def nvfp4(settings: Settings, name: str) -> Quantization:
@@ -249,6 +272,13 @@ DEFAULTS: dict[str, Quantization] = {
 """What a method's name alone stands for: its usual settings (4 bits in groups of 128; blocks of 128 × 128; NF4)."""
 
 
+def guessed(settings: Settings) -> str:
+    """The method of settings that do not name it."""
+    if settings.get("load_in_4bit") or settings.get("load_in_8bit"):
+        return "bitsandbytes"
+    return "modelopt" if "quant_algo" in settings else "mlx" if "bits" in settings else ""
+
+
 def read(config: Config) -> Quantization | None:
     """The quantisation that a configuration describes, or None.
 
@@ -258,15 +288,13 @@ def read(config: Config) -> Quantization | None:
     >>> read(Config({"quantization_config": settings}, "mine")).label
     'gptq (4 bit, groups of 128)'
     """
-    settings = config.get("quantization_config")
+    text = config.get("text_config")
+    settings = config.get("quantization_config") or (isinstance(text, Mapping) and text.get("quantization_config"))
     if not settings:
         return None
     if not isinstance(settings, Mapping):
         raise BadInput(f"{config.name}: quantization_config is {str(settings)[:40]!r}; expected an object")
-    method = settings.get("quant_method")
-    if method is None:
-        bits = settings.get("load_in_4bit") or settings.get("load_in_8bit")
-        method = "bitsandbytes" if bits else "mlx" if "bits" in settings else ""
+    method = settings.get("quant_method") or guessed(settings)
     if method not in METHODS:
         known = list(METHODS)
         raise BadInput(

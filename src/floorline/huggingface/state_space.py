@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from floorline.block import Block
 from floorline.errors import BadInput
 from floorline.huggingface.config import Config, divide
-from floorline.num import Num, ceil
+from floorline.num import Num, ceil, number
 from floorline.transformer import Stack
 
 LEGACY = {"mamba": "linear_attention", "attention": "full_attention"}
@@ -24,7 +24,7 @@ def stepping(make: Callable[[bool], Block], repeat: Num = 1.0, sizes: Mapping[st
 
 def rank(config: Config, key: str, width: Num) -> Num:
     """Rank of the projection of dt: ⌈width / 16⌉ where it is "auto"."""
-    return ceil(width / 16.0) if config.get(key) in (None, "auto") else config.size(key)
+    return number(ceil(width / 16.0)) if config.get(key) in (None, "auto") else config.size(key)
 
 
 def kinds(config: Config, *keys: str) -> list[str] | None:
@@ -34,10 +34,14 @@ def kinds(config: Config, *keys: str) -> list[str] | None:
     """
     for key in keys:
         listed = config.get(key)
-        if listed is not None:
-            if not isinstance(listed, list) or not listed or not all(isinstance(x, str) for x in listed):
-                raise BadInput(f"{config.name}: {key} is {str(listed)[:40]!r}; expected a list of words, one for each layer")
-            return [LEGACY.get(x, x) for x in listed]
+        if listed is None:
+            continue
+        words = [x for x in listed if isinstance(x, str)] if isinstance(listed, list) else []
+        if not words or words != listed:
+            raise BadInput(
+                f"{config.name}: {key} is {str(listed)[:40]!r}; expected a list of words, one for each layer"
+            )
+        return [LEGACY.get(x, x) for x in words]
     return None
 
 
@@ -52,7 +56,9 @@ def known(config: Config, found: list[str], allowed: tuple[str, ...]) -> list[st
     return found
 
 
-def attention_sizes(config: Config, heads: Num, kv_heads: Num | None, *, width: Num, head: Num | None = None) -> dict[str, Num]:
+def attention_sizes(
+    config: Config, heads: Num, kv_heads: Num | None, *, width: Num, head: Num | None = None
+) -> dict[str, Num]:
     """D, K, G and H of the attention layers of a hybrid.
 
     heads     num_attention_heads where it is left out

@@ -70,7 +70,7 @@ PARTS = {
     "q_proj": "query",
     "k_proj": "key",
     "v_proj": "value",
-    "qkv_proj": "value",
+    "in_proj_qkv": "fused",
     "o_proj": "out",
     "gate_proj": "gate",
     "up_proj": "up",
@@ -261,7 +261,7 @@ class Mix:
             return ((self.end(weight.kind == HEAD or place.tied, place.arch), every),)
         if self.name == "MXFP4_MOE":
             return ((block_format("mxfp4" if weight.kind == EXPERT else "q8_0"), every),)
-        part = PARTS.get(weight.module.rpartition(".")[2], "")
+        part = PARTS.get(weight.module.partition("|")[0].rpartition(".")[2], "")
         if part in ("query", "key", "value") and place.arch in FUSED:
             part = "fused"
         return self.counted(part, place)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 from floorline.errors import BadInput
@@ -80,7 +80,7 @@ class Format:
 class Weight:
     """One weight of a layer, as a checkpoint would hold it.
 
-    module   its name within the layer, as in transformers: "self_attn.q_proj"
+    module   its names within the layer, as in transformers: "self_attn.q_proj", several between bars
     kind     one of the words above
     count    matrices of this kind: one for each expert [-]
     inputs   contracted by its matmul; of a table, the width of a row; 1 for a vector [-]
@@ -190,16 +190,34 @@ class Quantization:
             found[chosen] = found.get(chosen, 0.0) + 1.0
         return tuple(found.items())
 
-    @property
+    @cached_property
     def numbered(self) -> bool:
         """Whether any pattern may name a single layer."""
-        return any(re.search(r"\d", p.replace("re:", "")) for p in (*self.skipped, *(p for p, _ in self.rules)))
+        return any(re.search(r"\d", p) for p in (*self.skipped, *(p for p, _ in self.rules)))
 
-    def format(self, name: str) -> Format | None:
-        """The format of a module by its full name."""
-        if any(matches(p, name) for p in self.skipped):
-            return None
-        return next((f for p, f in self.rules if not p or matches(p, name)), None)
+    @cached_property
+    def exact(self) -> dict[str, Format | None]:
+        """Patterns that are plain names → what they say, "skipped" before all."""
+        named = {p: f for p, f in reversed(self.rules) if p and is_plain(p)}
+        return {**named, **dict.fromkeys(p for p in self.skipped if is_plain(p))}
+
+    @cached_property
+    def loose(self) -> tuple[tuple[str, Format | None], ...]:
+        """The other patterns, those that are skipped first."""
+        skipped = tuple((p, None) for p in self.skipped if not is_plain(p))
+        return (*skipped, *((p, f) for p, f in self.rules if p and not is_plain(p)))
+
+    def format(self, found: tuple[str, ...]) -> Format | None:
+        """The format of a module by its full names."""
+        for name in found:
+            parts = runs(name)
+            if any(part in self.exact for part in parts):
+                kinds = [self.exact[part] for part in parts if part in self.exact]
+                return None if None in kinds else kinds[0]
+            for pattern, form in self.loose:
+                if matches(pattern, name):
+                    return form
+        return next((f for p, f in self.rules if not p), None)
 
 
 def layers(place: Place) -> Num:
@@ -221,9 +239,27 @@ def indices(place: Place) -> Iterator[int]:
         yield from range(int(start), int(end))
 
 
-def names(weight: Weight, place: Place, layer: str) -> str:
-    """The full name of a weight's module."""
-    return weight.module if weight.kind in (HEAD, TABLE) else f"{place.prefix.format(layer)}.{weight.module}"
+def names(weight: Weight, place: Place, layer: str) -> tuple[str, ...]:
+    """The full names that a weight's module has in one model or another."""
+    before = "" if weight.kind in (HEAD, TABLE) else f"{place.prefix.format(layer)}."
+    return tuple(f"{before}{module}" for module in weight.module.split("|"))
+
+
+def is_plain(pattern: str) -> bool:
+    """Whether a pattern is a name, neither a regular expression nor one with asterisks."""
+    return not pattern.startswith("re:") and "*" not in pattern
+
+
+@lru_cache(maxsize=10_000)
+def runs(name: str) -> tuple[str, ...]:
+    """All runs of whole words of a name, the longest first.
+
+    >>> runs("mlp.gate")
+    ('mlp.gate', 'mlp', 'gate')
+    """
+    words = name.split(".")
+    spans = [(i, n) for n in range(len(words), 0, -1) for i in range(len(words) - n + 1)]
+    return tuple(".".join(words[i : i + n]) for i, n in spans)
 
 
 @lru_cache(maxsize=100_000)
@@ -232,8 +268,8 @@ def matches(pattern: str, name: str) -> bool:
 
     Sources: transformers, quantizers/quantizers_utils.py, should_convert_module; compressed-tensors, utils/match.py.
 
-    >>> matches("lm_head", "lm_head"), matches("re:.*mlp.gate$", "model.layers.1.mlp.gate"), matches("gate", "mlp.gate_proj")
-    (True, True, False)
+    >>> matches("re:.*mlp.gate$", "model.layers.1.mlp.gate"), matches("*gate", "mlp.gate_proj")
+    (True, False)
     >>> matches("model.layers.*.self_attn", "model.layers.7.self_attn.q_proj")
     True
     """

@@ -1,7 +1,7 @@
 """Bamba: Mamba-2 layers with a feed-forward each, and attention instead of the state space in a few listed layers.
 
-Sources: Bamba, https://huggingface.co/blog/bamba; fields and what is meant where one is left out: transformers 5.23,
-models/bamba/configuration_bamba.py and modeling_bamba.py.
+Source of the fields and of what is meant where one is left out: transformers 5.23, models/bamba/configuration_bamba.py and
+modeling_bamba.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def read(config: Config) -> Transformer:
     feed_forward = FeedForward(activation, gated=True, bias=config.flag("mlp_bias", False))
 
     def block(part: Part, name: str) -> Block:
-        return layer(Branch(part=part, before=RMS_NORM, name=name), Branch(part=feed_forward, before=RMS_NORM), name=name)
+        return layer(
+            Branch(part=part, before=RMS_NORM, name=name), Branch(part=feed_forward, before=RMS_NORM), name=name
+        )
 
     def step(decode: bool) -> Block:
         return block(Mamba2(activation=activation, bias=proj_bias, conv_bias=conv_bias, decode=decode), "mamba")
@@ -66,7 +68,8 @@ def sizes(config: Config) -> dict[str, Num]:
     width, heads = config.size("hidden_size", 4096.0), config.size("mamba_n_heads", 128.0)
     inner = config.size("mamba_expand", 2.0) * width
     own = config.get("mamba_d_head") in (None, "auto")
-    head = divide(config, inner, heads, "mamba_expand × hidden_size", "mamba_n_heads") if own else config.size("mamba_d_head")
+    even = divide(config, inner, heads, "mamba_expand × hidden_size", "mamba_n_heads")
+    head = even if own else config.size("mamba_d_head")
     if not all_true(head * heads == inner):
         raise BadInput(
             f"{config.name}: mamba_n_heads × mamba_d_head = {heads * head} is not mamba_expand × hidden_size = {inner}; "

@@ -12,19 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
-from floorline.block import Block
-from floorline.blocks.attention import Attention
-from floorline.blocks.cross_attention import MEMORY, CrossAttention
 from floorline.blocks.embedding import embedding, final_norm, head
-from floorline.blocks.feed_forward import FeedForward
 from floorline.blocks.heads import on_one, on_tokens
-from floorline.blocks.layer import Branch, layer
 from floorline.blocks.norm import LAYER_NORM
 from floorline.huggingface.common import drops, layers
-from floorline.huggingface.config import Config, divide
-from floorline.huggingface.encoder_decoders import LOGITS, also, decoding, encoding, tables
+from floorline.huggingface.config import Config
+from floorline.huggingface.encoder_decoders import (
+    LOGITS,
+    Layer,
+    also,
+    decoder_layer,
+    decoding,
+    encoder_layer,
+    encoding,
+    side_sizes,
+    tables,
+)
 from floorline.huggingface.encoders import LABELS, POOLED, built, ends, label_sizes
 from floorline.num import Num
 from floorline.transformer import Stack, Transformer
@@ -62,77 +66,6 @@ RELATIVES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """What both sides' layers have in common.
-
-    activation      of the feed-forward network
-    before          whether norms stand before each branch, else behind it
-    drop            dropout of what each branch adds, in training
-    attention_drop  dropout of the attention weights
-    key_bias        whether keys have a bias as queries and values have
-    """
-
-    activation: str
-    before: bool
-    drop: bool
-    attention_drop: bool
-    key_bias: bool = True
-
-    def branch(self, part: Attention | CrossAttention | FeedForward, name: str) -> Branch:
-        """A branch with its norm."""
-        if self.before:
-            return Branch(part=part, before=LAYER_NORM, drop=self.drop, name=name)
-        return Branch(part=part, behind=LAYER_NORM, drop=self.drop, name=name)
-
-    def attention(self, *, cached: bool) -> Branch:
-        """Self-attention."""
-        part = Attention(
-            bias=True, key_bias=self.key_bias, out_bias=True, cached=cached, dropout=self.attention_drop
-        )
-        return self.branch(part, "attn")
-
-    def feed_forward(self) -> Branch:
-        """Two matmuls."""
-        return self.branch(FeedForward(self.activation, bias=True), "ffn")
-
-
-@cache
-def encoder_layer(own: Layer) -> Block:
-    """Attention to all of the source, then a feed-forward network.
-
-    >>> encoder_layer(Layer(activation="gelu", before=True, drop=False, attention_drop=False)).caches()
-    ()
-    """
-    return layer(own.attention(cached=False), own.feed_forward(), name="encoder_block")
-
-
-@cache
-def decoder_layer(own: Layer, held: bool) -> Block:
-    """Attention to what is there, to the encoder's states, then a feed-forward network.
-
-    held  whether the keys and values of the encoder's states are in the cache already
-
-    >>> own = Layer(activation="gelu", before=True, drop=False, attention_drop=False)
-    >>> [t.letters for t in decoder_layer(own, False).caches()]
-    ['BSKH', 'BSKH', 'BMKH', 'BMKH']
-    """
-    cross = CrossAttention(bias=True, key_bias=own.key_bias, out_bias=True, dropout=own.attention_drop, held=held)
-    branches = own.attention(cached=True), own.branch(cross, "cross"), own.feed_forward()
-    return layer(*branches, inputs="" if held else MEMORY)
-
-
-def side_sizes(config: Config, side: str, width: Num, ffn: float = 4096.0, heads: float = 16.0) -> dict[str, Num]:
-    """Heads and feed-forward width of one side."""
-    n = config.size(f"{side}_attention_heads", heads)
-    return {
-        "K": n,
-        "G": 1.0,
-        "H": divide(config, width, n, "d_model", f"{side}_attention_heads"),
-        "F": config.size(f"{side}_ffn_dim", ffn),
-    }
-
-
 def read(config: Config) -> Transformer:
     """A ``config.json`` of model_type "bart", "mbart", "m2m_100" or "pegasus"; without ``architectures`` it generates.
 
@@ -160,9 +93,7 @@ def read(config: Config) -> Transformer:
     also(config, "num_hidden_layers", "num_attention_heads", "hidden_size", "extra_pos_embeddings", "_num_labels")
     stacks = sides(config, own, made, tied, side_sizes(config, "encoder", width))
     learned = own.positions is not None
-    return Transformer(
-        config.name, sizes, (*stacks, *known[kind]), max_positions=positions, learned_positions=learned
-    )
+    return Transformer(config.name, sizes, (*stacks, *known[kind]), max_positions=positions, learned_positions=learned)
 
 
 def sides(config: Config, own: Relative, made: Layer, tied: bool, encoder: Mapping[str, Num]) -> tuple[Stack, ...]:
@@ -170,9 +101,7 @@ def sides(config: Config, own: Relative, made: Layer, tied: bool, encoder: Mappi
     unread, encoder_table, decoder_table = tables(tied)
     norm = LAYER_NORM if own.start else None
     learned = own.positions is not None
-    start = embedding(
-        positions=learned, norm=norm, drop=made.drop, name="encoder_embedding", table=encoder_table
-    )
+    start = embedding(positions=learned, norm=norm, drop=made.drop, name="encoder_embedding", table=encoder_table)
     second = embedding(positions=learned, norm=norm, drop=made.drop, table=decoder_table, embeds=tied)
     last = (encoding(final_norm(LAYER_NORM)),) if own.before else ()
     return (
@@ -189,7 +118,7 @@ def on_top(own: Relative, tied: bool) -> dict[str, tuple[Stack, ...]]:
     """Heads by class."""
     norm = LAYER_NORM if own.before else None
     last = (Stack(final_norm(norm)),) if norm else ()
-    found = {
+    found: dict[str, tuple[Stack, ...]] = {
         "ForConditionalGeneration": (Stack(head(tied=tied, norm=norm), tokens=LOGITS),),
         "Model": last,
     }

@@ -1,6 +1,6 @@
 """Jamba: mostly Mamba layers, an attention layer in every eighth, and experts behind every other one.
 
-Sources: Lieber et al. 2024, arXiv:2403.19887, section 2; fields and what is meant where one is left out: transformers 5.23,
+Sources: Lieber et al. 2024, arXiv:2403.19887; fields and what is meant where one is left out: transformers 5.23,
 models/jamba/configuration_jamba.py and modeling_jamba.py.
 """
 

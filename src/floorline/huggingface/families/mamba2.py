@@ -23,7 +23,7 @@ def read(config: Config) -> Transformer:
 
     >>> sizes = {"hidden_size": 2560, "num_heads": 80, "n_groups": 1, "vocab_size": 50288, "tie_word_embeddings": True}
     >>> read(Config({"model_type": "mamba2", **sizes}, "mamba2-2.7b")).parameter_count().total
-    2702579200.0
+    2702599680.0
     """
     activation, bias = config.activation("hidden_act", "silu"), config.flag("use_bias", False)
     conv_bias = config.flag("use_conv_bias", True)

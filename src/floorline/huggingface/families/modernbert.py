@@ -60,9 +60,7 @@ def middle(config: Config, norm: Norm) -> tuple[tuple[Stack, ...], tuple[int, ..
     side = config.size("local_attention", 128.0) // 2.0
     bias, drop = config.flag("attention_bias", False), drops(config, "attention_dropout")
     attention = Attention(bias=bias, out_bias=bias, rotary=True, cached=False, dropout=drop)
-    ffn = FeedForward(
-        config.activation("hidden_activation", "gelu"), gated=True, bias=config.flag("mlp_bias", False)
-    )
+    ffn = FeedForward(config.activation("hidden_activation", "gelu"), gated=True, bias=config.flag("mlp_bias", False))
 
     def made(kind: str) -> Stack:
         first = Branch(part=attention, before=None if kind.startswith("first ") else norm, drop=drop)

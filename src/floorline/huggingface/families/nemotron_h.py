@@ -1,8 +1,8 @@
-"""Nemotron-H and Nemotron 3: each layer is one thing alone: a Mamba-2 layer, attention without positions, a feed-forward, or experts.
+"""Nemotron-H and Nemotron 3: each layer is one thing alone: Mamba-2, attention without positions, a feed-forward, or experts.
 
 A pattern of letters says which: M Mamba-2, * attention, - feed-forward, E experts. Experts may work in a narrower, latent width.
 
-Sources: NVIDIA 2025, arXiv:2504.03624, section 2; fields and what is meant where one is left out: transformers 5.23,
+Sources: NVIDIA 2025, arXiv:2504.03624; fields and what is meant where one is left out: transformers 5.23,
 models/nemotron_h/configuration_nemotron_h.py and modeling_nemotron_h.py.
 """
 
@@ -85,7 +85,9 @@ def layer_kinds(config: Config) -> list[str]:
     if listed is None and pattern:
         odd = next((x for x in pattern if x not in PATTERN), None)
         if odd is not None:
-            raise BadInput(f"{config.name}: hybrid_override_pattern has {odd!r}; expected letters of {' '.join(PATTERN)}")
+            raise BadInput(
+                f"{config.name}: hybrid_override_pattern has {odd!r}; expected letters of {' '.join(PATTERN)}"
+            )
         listed = [PATTERN[x] for x in pattern]
     return known(config, listed or DEFAULT, tuple(PATTERN.values()))
 

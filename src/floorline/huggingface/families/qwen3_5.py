@@ -1,7 +1,7 @@
-"""Qwen3.5, dense and with experts: the layers of Qwen3-Next in a model that reads pictures too; the text alone has types of its own.
+"""Qwen3.5, dense and with experts: the layers of Qwen3-Next in a model that reads pictures too; the text alone has its own types.
 
-Sources: Qwen team 2026, https://qwen.ai/blog?id=qwen3.5; fields and what is meant where one is left out: transformers 5.23,
-models/qwen3_5/configuration_qwen3_5.py, models/qwen3_5_moe/configuration_qwen3_5_moe.py and their modeling files.
+Source of the fields and of what is meant where one is left out: transformers 5.23, models/qwen3_5/configuration_qwen3_5.py,
+models/qwen3_5_moe/configuration_qwen3_5_moe.py and their modeling files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Qwen3-Next: three layers of linear attention with the gated delta rule, then one of gated attention; experts behind each.
 
-Sources: Qwen team 2025, https://qwen.ai/blog?id=qwen3-next; fields and what is meant where one is left out: transformers 5.23,
-models/qwen3_next/configuration_qwen3_next.py and modeling_qwen3_next.py.
+Sources: https://huggingface.co/docs/transformers/model_doc/qwen3_next; fields and what is meant where one is left out:
+transformers 5.23, models/qwen3_next/configuration_qwen3_next.py and modeling_qwen3_next.py.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def layer_kinds(config: Config, own: Relative) -> list[str]:
     count, every = whole_layers(config, default=own.depth), config.size("full_attention_interval", 4.0)
     mixers = kinds(config, "layer_types") or [MIXERS[(i + 1) % float(every) == 0] for i in range(count)]
     if len(mixers) < count:
-        raise BadInput(f"{config.name}: layer_types lists {len(mixers)} layers of {count}; expected one word for each layer")
+        raise BadInput(
+            f"{config.name}: layer_types lists {len(mixers)} layers of {count}; expected one word for each layer"
+        )
     dense = feed_forwards(config, own)
     return [f"{m} {'dense' if dense(i) else 'experts'}" for i, m in enumerate(known(config, mixers[:count], MIXERS))]
 

@@ -21,7 +21,7 @@ from floorline.errors import BadInput
 from floorline.huggingface.common import by_kind, drops, language_model, seen, whole_layers
 from floorline.huggingface.config import Config, divide
 from floorline.huggingface.state_space import attention_sizes, stepping
-from floorline.num import Num, floor
+from floorline.num import Num, floor, number
 from floorline.transformer import Stack, Transformer
 
 KINDS = ("recurrent", "recurrent", "attention")
@@ -72,9 +72,13 @@ def kinds_of(config: Config) -> list[str]:
     """
     listed, count = config.get("block_types") or list(KINDS), whole_layers(config, default=26.0)
     if not isinstance(listed, list) or not all(x in KINDS for x in listed):
-        raise BadInput(f"{config.name}: block_types is {str(listed)[:60]!r}; expected a list of recurrent and attention")
+        raise BadInput(
+            f"{config.name}: block_types is {str(listed)[:60]!r}; expected a list of recurrent and attention"
+        )
     if len(listed) * MOST_KINDS < count:
-        raise BadInput(f"{config.name}: block_types lists {len(listed)} kinds, {MOST_KINDS} times over too few for {count} layers")
+        raise BadInput(
+            f"{config.name}: block_types lists {len(listed)} kinds, {MOST_KINDS} times over too few for {count} layers"
+        )
     return [listed[i % len(listed)] for i in range(count)]
 
 
@@ -86,7 +90,7 @@ def sizes(config: Config) -> dict[str, Num]:
     heads = found["K"] * found["G"]
     return {
         **found,
-        "F": floor(config.size("intermediate_size", 7680.0) / 2.0),
+        "F": number(floor(config.size("intermediate_size", 7680.0) / 2.0)),
         "h": heads,
         "p": divide(config, recurrent, heads, "lru_width", "num_attention_heads"),
         "w": config.size("conv1d_width", 4.0),

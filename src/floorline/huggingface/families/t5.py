@@ -78,7 +78,9 @@ def feed_forward(config: Config, default: str) -> FeedForward:
     gate, _, name = text.rpartition("-")
     activation = "gelu_new" if text == "gated-gelu" else ACTIVATIONS.get(name, "")
     if gate not in ("", "gated") or not activation:
-        raise BadInput(f"{config.name}: feed_forward_proj is {text[:40]!r}; expected an activation, such as relu or gated-gelu")
+        raise BadInput(
+            f"{config.name}: feed_forward_proj is {text[:40]!r}; expected an activation, such as relu or gated-gelu"
+        )
     return FeedForward(activation, gated=bool(gate))
 
 

@@ -17,9 +17,18 @@ from floorline.blocks.embedding import embedding, final_norm, head
 from floorline.blocks.norm import LAYER_NORM
 from floorline.huggingface.common import drops, layers
 from floorline.huggingface.config import Config
-from floorline.huggingface.encoder_decoders import ENCODED, LOGITS, also, decoding, encoding
+from floorline.huggingface.encoder_decoders import (
+    ENCODED,
+    LOGITS,
+    Layer,
+    also,
+    decoder_layer,
+    decoding,
+    encoder_layer,
+    encoding,
+    side_sizes,
+)
 from floorline.huggingface.encoders import built, label_sizes
-from floorline.huggingface.families.bart import Layer, decoder_layer, encoder_layer, side_sizes
 from floorline.num import Num
 from floorline.op import Op, contraction, elementwise
 from floorline.transformer import Stack, Transformer

@@ -16,7 +16,7 @@ from floorline.blocks.shared_transformer import SharedTransformer, hybrid
 from floorline.huggingface.common import by_kind, drops, language_model, whole_layers
 from floorline.huggingface.config import Config, divide
 from floorline.huggingface.state_space import kinds, known, rank, stepping
-from floorline.num import Num, floor
+from floorline.num import Num, floor, number
 from floorline.transformer import Stack, Transformer
 
 LAYERS = ("linear_attention", "hybrid")
@@ -28,6 +28,7 @@ def read(config: Config) -> Transformer:
     >>> read(Config({"model_type": "zamba"}, "zamba-7b")).parameter_count().total
     7232490496.0
     """
+    tied = config.flag("tie_word_embeddings", True)
     mamba = Mamba(
         activation=config.activation("hidden_mamba_act", "silu"),
         bias=config.flag("mamba_proj_bias", False),
@@ -37,6 +38,7 @@ def read(config: Config) -> Transformer:
     shared = SharedTransformer(
         attention=Attention(dropout=drops(config, "attention_dropout"), softmax="softmax_fp32"),
         activation=config.activation("hidden_act", "gelu"),
+        apart=not tied,  # the library ties the blocks only where it ties the head
     )
 
     def make(kind: str) -> Stack:
@@ -46,7 +48,6 @@ def read(config: Config) -> Transformer:
         return stepping(lambda decode: layer(replace(own, part=replace(mamba, decode=decode)), name="mamba"))
 
     stacks, order = by_kind(layer_kinds(config), make)
-    tied = config.flag("tie_word_embeddings", True)
     return language_model(config, sizes(config), stacks, RMS_NORM, tied=tied, order=order)
 
 
@@ -90,5 +91,5 @@ def wide_heads(config: Config, width: Num, heads: Num, kv_heads: Num | None) -> 
         "A": config.size("attention_hidden_size", 2.0 * width),
         "K": k,
         "G": divide(config, n, k, "num_attention_heads", "num_key_value_heads"),
-        "H": floor(2.0 * width / n) if stated is None else stated,
+        "H": number(floor(2.0 * width / n)) if stated is None else stated,
     }

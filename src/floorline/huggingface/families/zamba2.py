@@ -22,7 +22,14 @@ from floorline.num import Num
 from floorline.transformer import Stack, Transformer
 
 FRONT = ("linear_attention", *(("linear_attention",) * 5 + ("hybrid",)) * 7)
-DEFAULT = (*FRONT, *("linear_attention",) * 4, "hybrid", *("linear_attention",) * 3, "hybrid", *("linear_attention",) * 2)
+DEFAULT = (
+    *FRONT,
+    *("linear_attention",) * 4,
+    "hybrid",
+    *("linear_attention",) * 3,
+    "hybrid",
+    *("linear_attention",) * 2,
+)
 """Layers where nothing is said: 54, nine of them hybrid."""
 
 
@@ -33,17 +40,20 @@ def read(config: Config) -> Transformer:
     54.0
     """
     config.get("num_hidden_layers")  # the list says how many there are
-    bias = config.flag("add_bias_linear", False)
+    bias, tied = config.flag("add_bias_linear", False), config.flag("tie_word_embeddings", True)
     config.flag("use_conv_bias", True)  # the class has one always
     mamba = Mamba2(bias=bias)
     shared = SharedTransformer(
         attention=Attention(
-            rotary=config.flag("use_mem_rope", False), dropout=drops(config, "attention_dropout"), softmax="softmax_fp32"
+            rotary=config.flag("use_mem_rope", False),
+            dropout=drops(config, "attention_dropout"),
+            softmax="softmax_fp32",
         ),
         activation=config.activation("hidden_act", "gelu"),
         bias=bias,
         attention_adapter=config.flag("use_shared_attention_adapter", False),
         adapter=True,
+        apart=not tied,  # the library ties the blocks only where it ties the head
     )
 
     def make(kind: str) -> Stack:
@@ -51,10 +61,11 @@ def read(config: Config) -> Transformer:
             own = Branch(part=mamba, before=RMS_NORM, name="mixed")
             return stepping(lambda decode: layer(replace(own, part=replace(mamba, decode=decode)), name="mamba"))
         one = replace(shared, index=int(kind.removeprefix("hybrid")))
-        return stepping(lambda decode: hybrid(one, replace(mamba, decode=decode), kind))
+        many = {"a": float(found.count(kind))} if one.apart else {}
+        return stepping(lambda decode: hybrid(one, replace(mamba, decode=decode), kind), sizes=many)
 
-    stacks, order = by_kind(layer_kinds(config), make)
-    tied = config.flag("tie_word_embeddings", True)
+    found = layer_kinds(config)
+    stacks, order = by_kind(found, make)
     return language_model(config, sizes(config), stacks, RMS_NORM, tied=tied, order=order)
 
 
