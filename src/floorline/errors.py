@@ -32,6 +32,12 @@ class NotFound(FloorlineError, LookupError):
     status = 3
 
 
+class OutsideTolerance(FloorlineError):
+    """A check that was asked for and did not hold; what it found is printed before."""
+
+    status = 4
+
+
 def near(name: str, known: Iterable[str], count: int = 3) -> str:
     """A hint with the known names that look like ``name``, or how to list them all.
 

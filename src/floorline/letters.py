@@ -19,7 +19,7 @@ import numpy as np
 
 from floorline.errors import BadInput
 from floorline.formulas.experts import experts_read
-from floorline.num import Num
+from floorline.num import Num, maximum, minimum
 
 MEANING = {
     "B": "batch",
@@ -85,8 +85,8 @@ def without(word: str, drop: str) -> str:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "min": np.minimum,
-    "max": np.maximum,
+    "min": minimum,
+    "max": maximum,
     "ceil": np.ceil,
     "experts_read": experts_read,
 }

@@ -104,4 +104,4 @@ def all_true(condition: object) -> bool:
     >>> all_true(number([1, 2]) > 0)
     True
     """
-    return bool(np.all(np.asarray(condition)))
+    return bool(condition) if isinstance(condition, (bool, np.bool_)) else bool(np.all(np.asarray(condition)))

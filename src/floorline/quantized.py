@@ -37,7 +37,7 @@ MODULES = {
     "vb": "self_attn.kv_b_proj",
     "iq": "self_attn.indexer.wq_b",
     "ik": "self_attn.indexer.wk",
-    "ix": "self_attn.indexer.weights_proj",
+    "ix": "self_attn.indexer.weights_proj|self_attn.indexers_proj",
     "gate": "mlp.gate_proj",
     "up": "mlp.up_proj",
     "down": "mlp.down_proj",
@@ -61,6 +61,8 @@ MODULES = {
     "out": "linear_attn.out_proj|mixer.out_proj|mamba.out_proj",
 }
 """Tensor without its W → the module that holds it in transformers; where families differ, all names between bars."""
+BESIDE = ("gemma4", "gemma4_text")
+"""Model types whose experts stand beside the feed-forward, not in it."""
 KEPT = {"router", "sg", "je", "jx"}
 """Matmuls that no method quantises: they choose experts, or join what further tokens are predicted from."""
 PREFIXES = {"": "model.layers.{}", IMAGE: "visual.blocks.{}"}
@@ -96,7 +98,7 @@ class Held:
         return total(parts)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def held(model: Transformer) -> tuple[Held, ...]:
     """Every tensor of a model, shared ones once."""
     places = {id(stack): place(model, stack) for stack in model.stacks}
@@ -105,6 +107,8 @@ def held(model: Transformer) -> tuple[Held, ...]:
     for stack, _, tensor in model.weights():
         numbers = Numbers({**model.sizes, **stack.sizes}, derived=dict(stack.block.derived))
         weight = described(stack, readers[id(stack)][tensor.name], tensor, numbers)
+        if model.config.get("model_type") in BESIDE:
+            weight = replace(weight, module=weight.module.replace("mlp.experts", "experts"))
         where, copies = places[id(stack)], stack.stored
         if tensor.is_shared:
             where, copies = replace(where, spans=((0.0, 1.0),), values=((0.0, 1.0),)), 1.0
@@ -189,7 +193,7 @@ def weight_bytes(model: Transformer, storage: Storage | None = None) -> Num:
     >>> from floorline.catalogue.load import load_model
     >>> llama = load_model("llama-3.1-8b")
     >>> weight_bytes(llama), weight_bytes(llama, storage("awq", llama))
-    (16060522496.0, 5728010240.0)
+    (16060522496.0, 5727854592.0)
     """
     own = model.quantization if storage is None else storage
     return total(h.bytes(own, BYTES[model.format]) for h in held(model))
@@ -212,14 +216,18 @@ def checkpoint_bytes(model: Transformer) -> Num:
     return weight_bytes(with_prediction_heads(model)) + modules * copies
 
 
-@lru_cache(maxsize=256)
 def element_bytes(model: Transformer, stack: Stack, plain: float) -> Mapping[str, Num]:
-    """Bytes of an element of each tensor of a stack, on average over its layers: exact for sums over all of them.
+    """Bytes of an element of each tensor of a stack, on average over its layers: exact for sums over all of them. None are
+    named where nothing is quantised.
 
     plain  size of an element that is not quantised [B]
     """
-    if model.quantization is None:
-        return {}
+    return {} if model.quantization is None else averages(model, stack, plain)
+
+
+@lru_cache(maxsize=32)
+def averages(model: Transformer, stack: Stack, plain: float) -> Mapping[str, Num]:
+    """The same of a quantised model."""
     mine = [h for h in held(model) if h.stack is stack or h.tensor.is_shared]
     return {h.tensor.name: h.bytes(model.quantization, plain) / (h.weight.elements * h.copies) for h in mine}
 

@@ -215,6 +215,9 @@ class Step:
 
     def rate(self, row: Row, numbers: Numbers, cluster: Cluster) -> Num:
         """The arithmetic rate of a launch: that of quantised matmuls where it reads a weight that is quantised [FLOP/s]."""
+        own = self.model.quantization
+        if own is None or not own.arithmetic:
+            return self.fastest(cluster)
         plain = self.precision.bytes(WEIGHT)
         narrow = any(not all_true(number(numbers.stored.get(p.tensor.name, plain)) >= plain) for p in row.reads)
         return self.fastest(cluster) if narrow else cluster.accelerator.peak(self.precision.activations)

@@ -247,6 +247,7 @@ class Point:
                 result = replace(result, **{part: replace(getattr(result, part), **by[part])})
         if "config" in by:
             model = read({**self.model.config, **by["config"]}, self.model.name, self.model.source)
+            model = replace(model, quantization=self.model.quantization)
             result = replace(result, model=model)
         if "hardware" in by:
             cluster = replace(

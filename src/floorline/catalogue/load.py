@@ -9,27 +9,27 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from floorline.catalogue.spelling import MODELS, aliases, find, names
 from floorline.errors import BadInput, NotFound, near
 from floorline.huggingface.read import read
 from floorline.transformer import Transformer
 
-HERE = Path(__file__).parent
 LARGEST_FILE = 2_000_000
-
-
 CONVENTIONS = ("arithmetic", "transformers")
 
 
 def load_model(what: object, convention: str = "arithmetic") -> Transformer:
     """A model by catalogue name, hub id, path of a ``config.json``, folder that holds one, or dict.
 
+    A name of the catalogue comes first, however it is written; then a path; then hub ids and other spellings.
+
     convention  "arithmetic" counts what the model needs; "transformers" what that library's classes do instead, such as
                 running every expert on every token (docs/conventions.md lists them)
 
     raises NotFound (status 3) for a name that nobody knows, with near ones; BadInput (status 2) for a broken file
 
-    >>> load_model("openai-community/gpt2").name
-    'gpt2'
+    >>> load_model("openai-community/gpt2").name, load_model("Llama 3.1 8B").name
+    ('gpt2', 'llama-3.1-8b')
     """
     if convention not in CONVENTIONS:
         raise BadInput(f"convention is {str(convention)[:40]!r}; expected one of {', '.join(CONVENTIONS)}")
@@ -41,11 +41,13 @@ def load_model(what: object, convention: str = "arithmetic") -> Transformer:
     if not isinstance(what, (str, os.PathLike)):
         raise BadInput(f"a model is a name, a path, a dict or a Transformer, not a {type(what).__name__}")
     text = os.fspath(what)
-    if text.lower() in names() or text.lower() in aliases():
+    if text.lower() in names():
         return from_catalogue(text.lower(), library)
-    path = place(text)
-    if path is not None:
+    path, known = place(text), find(text)
+    if path is not None and (known is None or not path.is_dir() or (path / "config.json").is_file()):
         return from_path(path, library=library)
+    if known is not None:
+        return from_catalogue(known, library)
     if text.endswith(".json") or text.startswith((".", "~", "/")):
         raise NotFound(
             f"{text[:200]}: there is no such file or folder; expected a config.json or a folder that holds one"
@@ -67,30 +69,24 @@ def place(text: str) -> Path | None:
         return None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def from_catalogue(name: str, library: bool = False) -> Transformer:
-    """A model of the catalogue by name or alias."""
-    entry = model_entry(aliases().get(name, name))
+    """A model of the catalogue by its name."""
+    entry = model_entry(name)
     return read(entry["config"], entry["name"], entry["source"], library=library)
 
 
 @cache
 def model_entry(name: str) -> dict[str, Any]:
-    """The catalogue's file of a model: name, aliases, published_parameters, source, note, config."""
-    entry: dict[str, Any] = json.loads((HERE / "models" / f"{name}.json").read_text())
+    """The catalogue's file of a model.
+
+    name, aliases         its own name and others: hub ids, common spellings
+    published_parameters  what its publisher counts, or null
+    published_difference  where our convention counts otherwise: by how many ``parameters``, and the ``reason``
+    source, note, config  where the configuration was read, what to know of it, its Hugging Face fields
+    """
+    entry: dict[str, Any] = json.loads((MODELS / f"{name}.json").read_text())
     return entry
-
-
-@lru_cache(maxsize=1)
-def names() -> tuple[str, ...]:
-    """Names of all models in the catalogue."""
-    return tuple(sorted(p.name.removesuffix(".json") for p in (HERE / "models").glob("*.json")))
-
-
-@lru_cache(maxsize=1)
-def aliases() -> dict[str, str]:
-    """Other names (hub ids) → names; read only when a name is not a file's."""
-    return {alias: name for name in names() for alias in model_entry(name)["aliases"]}
 
 
 def from_path(path: Path, name: str = "", library: bool = False) -> Transformer:

@@ -50,8 +50,8 @@ def load(name: str, given: Given) -> Transformer:
             values = put(values, key, typed(text))
         model = read(values, model.name, model.source, library=library)
     model = with_prediction_heads(model) if given.get("mtp") else model
-    name = given.get("quantization")
-    return model if name is None else quantized(model, name)
+    method = given.get("quantization")
+    return model if method is None else quantized(model, method)
 
 
 def put(values: dict[str, object], key: str, value: object) -> dict[str, object]:

@@ -7,7 +7,7 @@ Each method is a function from its settings to a Quantization; what it adds to a
     fp8, fbgemm_fp8     transformers, integrations/finegrained_fp8.py and fbgemm_fp8.py: weight, scales
     mxfp4               transformers, integrations/mxfp4.py: experts' blocks and scales
     compressed-tensors  compressed_tensors/compressors and quantization/lifecycle/initialize.py
-    modelopt            NVIDIA's Model Optimizer: weight, weight_scale, weight_scale_2, input_scale
+    modelopt            NVIDIA's Model Optimizer: the same scales as compressed-tensors' FP8 and NVFP4
     bitsandbytes        bitsandbytes/functional.py (QuantState) and nn/modules.py (SCB)
 """
 
@@ -22,7 +22,7 @@ from floorline.specs.quantization import EXPERT, HEAD, LINEAR, TABLE, Format, Qu
 
 Settings = Mapping[str, Any]
 MXFP4 = Format("mxfp4", 4.0, (32.0, 1.0), 8.0)
-"""Four bits and one 8-bit exponent for 32 elements. Source: OCP Microscaling Formats Specification 1.0, section 5.1."""
+"""Four bits and one 8-bit exponent for 32 elements."""
 NVFP4 = Format("nvfp4", 4.0, (16.0, 1.0), 8.0, matrix_bits=64.0)
 """Four bits, an 8-bit scale for 16 elements, and fp32 scales of the matrix and of its input."""
 FP8_TENSOR = Format("fp8", 8.0, matrix_bits=64.0)
@@ -31,7 +31,7 @@ INT8_ROWS = Format("int8", 8.0, (0.0, 1.0), 32.0, matrix_bits=8.0)
 NF4 = Format("nf4", 4.0, (64.0, 1.0), 32.0, matrix_bits=16 * 32.0 + 85 * 8.0)
 """An fp32 scale for 64 elements; the table of 16 values and the settings, some 85 letters of JSON, for each matrix."""
 NF4_DOUBLE = Format("nf4, double", 4.0, (64.0, 1.0), 8.0 + 32.0 / 256, matrix_bits=(16 + 256) * 32.0 + 180 * 8.0)
-"""The same with scales of 8 bits, 256 of which share one of 32. Source: QLoRA, arXiv:2305.14314, section 3."""
+"""The same with scales of 8 bits, 256 of which share one of 32. Source: QLoRA, arXiv:2305.14314."""
 
 
 def whole(settings: Settings, key: str, default: float, name: str) -> float:
@@ -110,7 +110,7 @@ def awq(settings: Settings, name: str) -> Quantization:
 
 
 def fp8(settings: Settings, name: str) -> Quantization:
-    """8-bit floats: fp32 scales for blocks of 128 × 128 (DeepSeek-V3, arXiv:2412.19437, section 3.3.2), or one a matrix."""
+    """8-bit floats: fp32 scales for blocks of 128 × 128 (DeepSeek-V3, arXiv:2412.19437), or one a matrix."""
     block = settings.get("weight_block_size")
     form = FP8_TENSOR
     if block is not None:
@@ -126,14 +126,14 @@ def fp8(settings: Settings, name: str) -> Quantization:
 
 
 def fbgemm_fp8(settings: Settings, name: str) -> Quantization:
-    """8-bit floats with an fp32 scale for each output. Source: The Llama 3 Herd of Models, arXiv:2407.21783, section 6.2."""
+    """8-bit floats with an fp32 scale for each output, as in Llama-3.1-405B-Instruct-FP8."""
     form = Format("fp8, rows", 8.0, (0.0, 1.0), 32.0)
     skipped = skips(settings, "modules_to_not_convert")
     return Quantization(method="fbgemm_fp8", rules=(("", form),), skipped=skipped, everywhere=True, arithmetic="fp8")
 
 
 def mxfp4(settings: Settings, name: str) -> Quantization:
-    """Experts alone (gpt-oss-120b & gpt-oss-20b Model Card, arXiv:2508.10925, section 2.1). Their matmuls are priced at the
+    """Experts alone (gpt-oss-120b & gpt-oss-20b Model Card, arXiv:2508.10925). Their matmuls are priced at the
     rate of 8-bit floats, to which engines may bring the experts' inputs: a floor must not be above what these reach."""
     return Quantization(method="mxfp4", rules=(("", MXFP4),), kinds=(EXPERT,), arithmetic="fp8")
 

@@ -24,7 +24,19 @@ def stepping(make: Callable[[bool], Block], repeat: Num = 1.0, sizes: Mapping[st
 
 def rank(config: Config, key: str, width: Num) -> Num:
     """Rank of the projection of dt: ⌈width / 16⌉ where it is "auto"."""
-    return number(ceil(width / 16.0)) if config.get(key) in (None, "auto") else config.size(key)
+    return number(ceil(width / 16.0)) if automatic(config, key) else config.size(key)
+
+
+def automatic(config: Config, key: str) -> bool:
+    """Whether a size is "auto", or left out."""
+    value = config.get(key)
+    return value is None or (isinstance(value, str) and value == "auto")
+
+
+def ignore(config: Config, *keys: str) -> None:
+    """Fields of published configurations that have no effect in the library's class, sizes among them."""
+    for key in keys:
+        config.get(key)
 
 
 def kinds(config: Config, *keys: str) -> list[str] | None:

@@ -21,8 +21,6 @@ from floorline.transformer import Stack, Transformer
 
 ONE_PICTURE = (("T", "m"), ("S", "m"), ("σ", "0*m"))
 """A tower's tokens are those of a picture, m, and nothing came before them."""
-
-
 SAID_BUT_UNUSED = (
     *("model_type", "architectures", "torch_dtype", "dtype"),
     *("projection_dim", "num_image_tokens", "projector_hidden_act", "dropout"),
@@ -61,7 +59,6 @@ def encoder(
     gated: bool = False,
     drop: bool = False,
     attention_drop: bool = False,
-    cached: bool = False,
     name: str = "block",
 ) -> Block:
     """A layer of a vision transformer (and of CLIP's text): norms before, biases everywhere.
@@ -73,7 +70,7 @@ def encoder(
     ['norm1', 'q', 'k', 'v']
     """
     attention = Attention(
-        bias=bias, out_bias=True, rotary=rotary, cached=cached, dropout=attention_drop, softmax="softmax_fp32"
+        bias=bias, out_bias=True, rotary=rotary, cached=False, dropout=attention_drop, softmax="softmax_fp32"
     )
     ffn = FeedForward(activation, gated=gated, bias=True)
     return layer(*(Branch(part=p, before=LAYER_NORM, after=scale, drop=drop) for p in (attention, ffn)), name=name)

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from typing import Protocol
 
 from floorline.errors import BadInput
-from floorline.num import Num, ceil, where
+from floorline.num import Num, ceil, number, where
 
 LINEAR, EXPERT, ROUTER, HEAD, TABLE, OTHER = "linear", "expert", "router", "head", "table", "other"
 """Kinds of weights: matrices of layers, those of experts, what chooses experts, the output head, tables that integers pick
@@ -60,7 +60,7 @@ class Format:
     def own_bytes(self, inputs: Num, outputs: Num) -> Num:
         """The same where the inputs are a multiple of the block."""
         along, across = self.group
-        groups = (ceil(inputs / along) if along else 1.0) * (ceil(outputs / across) if across else 1.0)
+        groups = (number(ceil(inputs / along)) if along else 1.0) * (number(ceil(outputs / across)) if across else 1.0)
         found = inputs * outputs * self.bits + groups * (self.scale_bits + self.zero_bits)
         return (found + inputs * self.input_bits + outputs * self.output_bits + self.matrix_bits) / 8.0
 

@@ -15,7 +15,7 @@ from floorline.blocks.norm import RMS_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.common import by_kind, drops, language_model, whole_layers
 from floorline.huggingface.config import Config, divide
-from floorline.huggingface.state_space import attention_sizes, stepping
+from floorline.huggingface.state_space import attention_sizes, automatic, stepping
 from floorline.num import Num, all_true
 from floorline.transformer import Stack, Transformer
 
@@ -67,9 +67,8 @@ def sizes(config: Config) -> dict[str, Num]:
     """
     width, heads = config.size("hidden_size", 4096.0), config.size("mamba_n_heads", 128.0)
     inner = config.size("mamba_expand", 2.0) * width
-    own = config.get("mamba_d_head") in (None, "auto")
     even = divide(config, inner, heads, "mamba_expand × hidden_size", "mamba_n_heads")
-    head = even if own else config.size("mamba_d_head")
+    head = even if automatic(config, "mamba_d_head") else config.size("mamba_d_head")
     if not all_true(head * heads == inner):
         raise BadInput(
             f"{config.name}: mamba_n_heads × mamba_d_head = {heads * head} is not mamba_expand × hidden_size = {inner}; "

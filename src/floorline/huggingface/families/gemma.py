@@ -31,6 +31,7 @@ class Generation:
     head_norm   of queries and keys
     every       one layer in so many sees all, the others a window; 0 where all see all
     halved      whether a layer that sees both ways has half the window on each side
+    longest     max_position_embeddings
     """
 
     width: Num = 2304.0
@@ -44,13 +45,14 @@ class Generation:
     head_norm: HeadNorm | None = None
     every: float = 0.0
     halved: bool = False
+    longest: Num = 8192.0
 
 
 FIRST = Generation(
     width=3072.0, inner=24576.0, depth=28.0, heads=16.0, kv_heads=16.0, activation="hidden_act", both_sides=False
 )
 SECOND = Generation(every=2.0)
-THIRD = Generation(vocabulary=262208.0, head_norm=HeadNorm(RMS_NORM), every=6.0, halved=True)
+THIRD = Generation(vocabulary=262208.0, head_norm=HeadNorm(RMS_NORM), every=6.0, halved=True, longest=131072.0)
 GENERATIONS = {"gemma": FIRST, "gemma2": SECOND, "gemma3_text": THIRD}
 
 
@@ -89,7 +91,8 @@ def text(config: Config, own: Generation, tied: bool) -> Transformer:
         "V": own.vocabulary,
     }
     stacks, order = decoder(config, own, block)
-    return language_model(config, sizes, stacks, RMS_NORM, tied=tied, order=order)
+    made = language_model(config, sizes, stacks, RMS_NORM, tied=tied, order=order)
+    return replace(made, max_positions=config.size("max_position_embeddings", own.longest))
 
 
 def decoder(config: Config, own: Generation, block: Block) -> tuple[tuple[Stack, ...], tuple[int, ...]]:

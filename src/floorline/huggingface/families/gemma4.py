@@ -77,7 +77,8 @@ def text(config: Config, tied: bool) -> Transformer:
     if small:
         sizes |= {"v": config.size("vocab_size_per_layer_input", 262144.0), "l": float(len(kinds)), "s": small}
         stacks = (Stack(per_layer_inputs(RMS_NORM)), *stacks)
-    return language_model(config, sizes, stacks, RMS_NORM, tied=tied, order=order)
+    made = language_model(config, sizes, stacks, RMS_NORM, tied=tied, order=order)
+    return replace(made, max_positions=config.size("max_position_embeddings", 131072.0))
 
 
 def stack_of(config: Config, kind: Kind) -> Stack:

@@ -61,12 +61,12 @@ def parts(config: Config) -> tuple[dict[str, Part], dict[str, Part]]:
 
 def kinds_of(config: Config) -> list[str]:
     """The kind of each layer: "mamba dense", "attention experts", …"""
-    experts = config.size("num_experts", 16.0)
+    experts = config.count("num_experts", 16.0)
     mixer = config.count("attn_layer_period", 8.0), config.count("attn_layer_offset", 4.0)
     after = config.count("expert_layer_period", 2.0), config.count("expert_layer_offset", 1.0)
 
     def kind(i: int) -> str:
-        dense = i % after[0] != after[1] or experts == 1.0
+        dense = i % after[0] != after[1] or experts <= 1.0
         return f"{'attention' if i % mixer[0] == mixer[1] else 'mamba'} {'dense' if dense else 'experts'}"
 
     return [kind(i) for i in range(whole_layers(config, default=32.0))]
@@ -79,7 +79,7 @@ def sizes(config: Config) -> dict[str, Num]:
         **attention_sizes(config, 32.0, 8.0, width=width),
         "F": inner,
         "f": inner,
-        "E": config.size("num_experts", 16.0),
+        "E": max(config.count("num_experts", 16.0), 1.0),
         "k": config.size("num_experts_per_tok", 2.0),
         "I": config.size("mamba_expand", 2.0) * width,
         "N": config.size("mamba_d_state", 16.0),

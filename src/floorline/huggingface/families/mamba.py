@@ -12,7 +12,7 @@ from floorline.blocks.mamba import Mamba
 from floorline.blocks.norm import RMS_NORM, Norm
 from floorline.huggingface.common import language_model, layers
 from floorline.huggingface.config import Config
-from floorline.huggingface.state_space import rank, stepping
+from floorline.huggingface.state_space import ignore, rank, stepping
 from floorline.transformer import Transformer
 
 
@@ -22,6 +22,7 @@ def read(config: Config) -> Transformer:
     >>> read(Config({"model_type": "mamba", "num_hidden_layers": 24}, "mamba-130m")).parameter_count().total
     129135360.0
     """
+    ignore(config, "d_inner", "d_model", "n_layer")
     falcon = config.text("model_type", "mamba") == "falcon_mamba"
     norm = Norm("rms_norm", weight=False) if falcon else None
     activation, bias = config.activation("hidden_act", "silu"), config.flag("use_bias", False)

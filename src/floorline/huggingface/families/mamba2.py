@@ -13,7 +13,7 @@ from floorline.blocks.norm import RMS_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.common import language_model, layers
 from floorline.huggingface.config import Config
-from floorline.huggingface.state_space import stepping
+from floorline.huggingface.state_space import ignore, stepping
 from floorline.num import all_true
 from floorline.transformer import Transformer
 
@@ -39,7 +39,7 @@ def read(config: Config) -> Transformer:
             f"{config.name}: expand × hidden_size = {expand * width} is not num_heads × head_dim = {heads * head}; "
             "expected the same"
         )
-    config.get("time_step_rank")  # a field without effect in this class
+    ignore(config, "time_step_rank", "intermediate_size")
     own = {
         "D": width,
         "h": heads,

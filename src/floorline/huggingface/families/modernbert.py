@@ -57,7 +57,7 @@ def middle(config: Config, norm: Norm) -> tuple[tuple[Stack, ...], tuple[int, ..
     strange = [kind for kind in kinds if kind not in (FULL, LOCAL)]
     if strange:
         raise BadInput(f"{config.name}: a layer is {strange[0][:40]!r}; expected {FULL} or {LOCAL}")
-    side = config.size("local_attention", 128.0) // 2.0
+    side = config.size("sliding_window", config.size("local_attention", 128.0) // 2.0)
     bias, drop = config.flag("attention_bias", False), drops(config, "attention_dropout")
     attention = Attention(bias=bias, out_bias=bias, rotary=True, cached=False, dropout=drop)
     ffn = FeedForward(config.activation("hidden_activation", "gelu"), gated=True, bias=config.flag("mlp_bias", False))

@@ -20,13 +20,25 @@ from floorline.blocks.norm import RMS_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.common import by_kind, drops, language_model
 from floorline.huggingface.config import Config
-from floorline.huggingface.state_space import attention_sizes, kinds, known, stepping
+from floorline.huggingface.state_space import attention_sizes, ignore, kinds, known, stepping
 from floorline.num import Num
 from floorline.transformer import Stack, Transformer
 
 PATTERN = {"M": "linear_attention", "E": "moe", "*": "full_attention", "-": "mlp"}
 DEFAULT = ["linear_attention", "moe", "full_attention", "mlp"]
-IGNORED = ("num_hidden_layers", "attention_head_dim", "expand", "mamba_expand", "n_shared_experts", "time_step_rank")
+IGNORED = (
+    "num_hidden_layers",
+    "attention_head_dim",
+    "num_query_groups",
+    "expand",
+    "mamba_expand",
+    "n_shared_experts",
+    "time_step_rank",
+    "sliding_window",
+    "num_nextn_predict_layers",
+    "mtp_layers_block_type",
+    "mtp_hybrid_override_pattern",
+)
 """Fields that the class does not use: the pattern says how many layers there are, heads how wide the state is."""
 
 
@@ -36,8 +48,7 @@ def read(config: Config) -> Transformer:
     >>> read(Config({"model_type": "nemotron_h", "hybrid_override_pattern": "M-M*"}, "small")).order
     (0, 1, 0, 2)
     """
-    for key in (*IGNORED, "num_nextn_predict_layers", "mtp_layers_block_type", "mtp_hybrid_override_pattern"):
-        config.get(key)
+    ignore(config, *IGNORED)
     parts = parts_of(config)
 
     def block(kind: str, decode: bool) -> Block:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from floorline.huggingface.config import Config
 from floorline.huggingface.families._qwen3_5_vision import vision_stacks
 from floorline.huggingface.families.qwen3_next import Relative, language
+from floorline.huggingface.state_space import ignore
 from floorline.transformer import Transformer
 
 DENSE = Relative(width=4096.0, depth=32.0, kv_heads=4.0, vocabulary=248320.0, inner=12288.0)
@@ -38,6 +39,5 @@ def read(config: Config) -> Transformer:
 
 def text(config: Config, own: Relative, tied: bool) -> Transformer:
     """The language model; whether its head is tied is said of the whole model. Layers for several tokens at once are not built."""
-    for key in ("model_type", "tie_word_embeddings", "mtp_num_hidden_layers", "mlp_only_layers"):
-        config.get(key)
+    ignore(config, "model_type", "tie_word_embeddings", "mtp_num_hidden_layers", "mlp_only_layers")
     return language(config, own, tied)

@@ -19,7 +19,7 @@ from floorline.blocks.norm import RMS_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.common import by_kind, drops, language_model, whole_layers
 from floorline.huggingface.config import Config
-from floorline.huggingface.state_space import attention_sizes, kinds, known, stepping
+from floorline.huggingface.state_space import attention_sizes, ignore, kinds, known, stepping
 from floorline.num import Num
 from floorline.transformer import Stack, Transformer
 
@@ -66,6 +66,7 @@ def read(config: Config) -> Transformer:
 
 def language(config: Config, own: Relative, tied: bool) -> Transformer:
     """The language model of a configuration of this line."""
+    ignore(config, "use_sliding_window", "sliding_window", "max_window_layers", "intermediate_size")
     activation = config.activation("hidden_act", "silu")
     after: dict[str, Part] = {"dense": FeedForward(activation, gated=True)}
     if own.experts:

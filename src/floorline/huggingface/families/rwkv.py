@@ -13,7 +13,7 @@ from floorline.blocks.norm import LAYER_NORM
 from floorline.blocks.recurrent import ChannelMix, TimeMix
 from floorline.huggingface.common import language_model, layers
 from floorline.huggingface.config import Config
-from floorline.huggingface.state_space import stepping
+from floorline.huggingface.state_space import ignore, stepping
 from floorline.transformer import Transformer
 
 
@@ -30,7 +30,7 @@ def read(config: Config) -> Transformer:
         return layer(Branch(part=time, before=LAYER_NORM, name="time"), Branch(part=channel, before=LAYER_NORM))
 
     width = config.size("hidden_size", 4096.0)
-    config.get("rescale_every")  # divides by a power of two: nothing that is counted
+    ignore(config, "rescale_every")  # divides by a power of two: nothing that is counted
     own = {
         "D": width,
         "A": config.size("attention_hidden_size", width),

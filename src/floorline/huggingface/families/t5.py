@@ -81,7 +81,9 @@ def feed_forward(config: Config, default: str) -> FeedForward:
         raise BadInput(
             f"{config.name}: feed_forward_proj is {text[:40]!r}; expected an activation, such as relu or gated-gelu"
         )
-    return FeedForward(activation, gated=bool(gate))
+    if config.get("dense_act_fn") is not None:  # what that word stands for, in configurations that were saved again
+        activation = config.activation("dense_act_fn", "relu")
+    return FeedForward(activation, gated=config.flag("is_gated_act", bool(gate)))
 
 
 def encoder_side(ffn: FeedForward, count: int, drop: bool, alone: bool) -> tuple[Stack, ...]:

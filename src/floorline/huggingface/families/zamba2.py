@@ -17,7 +17,7 @@ from floorline.blocks.shared_transformer import SharedTransformer, hybrid
 from floorline.huggingface.common import by_kind, drops, language_model
 from floorline.huggingface.config import Config, divide
 from floorline.huggingface.families.zamba import LAYERS, wide_heads
-from floorline.huggingface.state_space import kinds, known, stepping
+from floorline.huggingface.state_space import ignore, kinds, known, stepping
 from floorline.num import Num
 from floorline.transformer import Stack, Transformer
 
@@ -39,7 +39,7 @@ def read(config: Config) -> Transformer:
     >>> read(Config({"model_type": "zamba2"}, "zamba2")).layers()
     54.0
     """
-    config.get("num_hidden_layers")  # the list says how many there are
+    ignore(config, "num_hidden_layers", "hybrid_layer_ids", "kv_channels", "num_query_groups", "state_size")
     bias, tied = config.flag("add_bias_linear", False), config.flag("tie_word_embeddings", True)
     config.flag("use_conv_bias", True)  # the class has one always
     mamba = Mamba2(bias=bias)
@@ -81,7 +81,6 @@ def sizes(config: Config) -> dict[str, Num]:
     """Sizes of all letters."""
     width, heads = config.size("hidden_size", 2560.0), config.size("n_mamba_heads", 8.0)
     inner = config.size("mamba_expand", 2.0) * width
-    config.get("kv_channels"), config.get("num_query_groups")  # left over from another class
     return {
         **wide_heads(config, width, 32.0, None),
         "F": config.size("intermediate_size", 4.0 * width),
