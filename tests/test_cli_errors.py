@@ -336,7 +336,7 @@ CASES: dict[str, Case] = {
     "divisor-zero": explain("machine_balance has no finite value", "machine_balance", "peak=1", "bandwidth=0"),
     "figure-without-model": explain("explain params needs one model; expected such as", "params"),
     "figure-of-two-models": explain("explain params needs one model", "params", "gpt2", "gpt2"),
-    "figure-unknown-model": explain("is not in the catalogue; did you mean gpt2", "params", "gpt-2", status=3),
+    "figure-unknown-model": explain("is not in the catalogue; did you mean gpt2", "params", "gtp2", status=3),
     "figure-without-decode": explain("tpot needs --output-len above 1", "tpot", "@ok.json", "--output-len", "1"),
     "explain-style": explain(
         "style is 'html'; expected one of text, markdown, latex", "params", "gpt2", "--format", "html"

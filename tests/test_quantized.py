@@ -38,14 +38,13 @@ def rows() -> list[Row]:
 
 @cache
 def config(name: str) -> dict[str, Any]:
-    """A configuration beside the figures, or one of the oracle's."""
-    path = HERE / "quantized" / name if "/" in name else HERE / "oracle/configs" / f"{name}.json"
-    found: dict[str, Any] = json.loads(path.read_text())
+    """One of the oracle's configurations."""
+    found: dict[str, Any] = json.loads((HERE / "oracle/configs" / f"{name}.json").read_text())
     return found
 
 
 def model(row: Row) -> Transformer:
-    """The model of a row with its quantisation: its configuration's own, the settings of its branch, or a mix."""
+    """The model of a row with its quantisation: its configuration's own, other settings, or a mix."""
     values = config(row["config"])
     if row["method"] == "gguf":
         return replace(load_model({**values, "quantization_config": None}), quantization=mix(row["details"]))

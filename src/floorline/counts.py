@@ -134,7 +134,9 @@ def count(
     formats = precision or Precision.of(made.format)
     needed = reach(made, workload)
     if made.learned_positions and not all_true(number(needed) <= number(made.max_positions)):
-        raise BadInput(f"{made.name} has {made.max_positions} learned positions; shorten the sequence of {needed} tokens")
+        raise BadInput(
+            f"{made.name} has {made.max_positions} learned positions; shorten the sequence of {needed} tokens"
+        )
     plan = parallelism or Parallelism()
     if isinstance(workload, Train):
         formats = formats.in_training()
@@ -232,12 +234,15 @@ def saved_bytes(
     formats = (precision or Precision.of(made.format)).in_training()
     step = trained(made, workload, Parallelism(), formats, "full")
     software = implementation(fusion)
-    return {
-        stack.block.name: distinct_bytes(
-            passes.stored(stack.block, software, recompute if stack.is_layer else "none"), numbers, formats
-        )
-        for stack, numbers in step.numbers()
-    }
+    found: dict[str, Num] = {}
+    blocks: dict[str, object] = {}
+    for stack, numbers in step.numbers():
+        name = stack.block.name
+        while blocks.setdefault(name, stack.block) is not stack.block:  # another block of the same name
+            name += "'"
+        kept = passes.stored(stack.block, software, recompute if stack.is_layer else "none")
+        found[name] = distinct_bytes(kept, numbers, formats)
+    return found
 
 
 def distinct_bytes(tensors: Iterable[Tensor], numbers: Numbers, precision: Precision) -> Num:

@@ -241,9 +241,7 @@ def steps(
     if isinstance(workload, Generate):
         generating(model, "generation")
         batch, source = workload.batch, workload.source_len
-        prompt = Prefill(
-            batch=batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len, source_len=source
-        )
+        prompt = Prefill(batch=batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len, source_len=source)
         first = Decode(batch=batch, context_len=workload.cached_len + workload.prompt_len, source_len=source)
         prefill = steps(model, prompt, plan, precision, attention)
         (name, step, _), *_ = steps(model, first, plan, precision, attention)

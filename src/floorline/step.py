@@ -293,7 +293,9 @@ def sourced(model: Transformer, workload: Workload) -> None:
             raise BadInput(f"{model.name} has no encoder that reads {workload.source_len} tokens; leave out source_len")
         return
     if "M" not in model.sizes and not all_true(number(source_tokens(workload)) >= 1.0):
-        raise BadInput(f"{model.name} has an encoder: source_len is 0; expected the tokens that it reads, such as source_len=512")
+        raise BadInput(
+            f"{model.name} has an encoder: source_len is 0; expected the tokens that it reads, such as source_len=512"
+        )
 
 
 def trained(model: Transformer, workload: Train, plan: Parallelism, precision: Precision, attention: str) -> Step:

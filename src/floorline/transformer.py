@@ -143,6 +143,10 @@ class Transformer(Result):
         """The model in short."""
         return {"name": self.name, "source": self.source, "sizes": dict(self.sizes), "layers": self.layers()}
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The short form for interactive shells, which else print every field of a dataclass."""
+        printer.text(repr(self))
+
     def __repr__(self) -> str:
         stacks = ", ".join(
             f"{s.block.name}×{s.repeat:g}" if np.ndim(s.repeat) == 0 else s.block.name for s in self.stacks
@@ -176,7 +180,7 @@ class Transformer(Result):
             modules.append(Module(f"{stack.block.name}.{op}", str(tensor), copies, elements))
             is_table = tensor.name in tables
             embedding += [elements] if is_table else []
-            layers += [elements] if stack.is_layer and not tensor.is_shared else []
+            layers += [elements] if stack.is_layer else []
             is_head = stack.block.name == "head" and "V" in tensor.letters and not tensor.name.endswith(".bias")
             head += [elements] if is_head and not is_table else []
             active.append(elements if "evenness" not in tensor.touched else elements * self.chosen_share(stack))

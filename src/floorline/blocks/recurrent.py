@@ -6,8 +6,11 @@ RWKV: Peng et al. 2023, arXiv:2305.13048; transformers 5.23, models/rwkv/modelin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
+from floorline.block import Block
+from floorline.blocks.norm import Norm
 from floorline.convolution import convolution
 from floorline.op import Op, cache_write, contraction, elementwise, view
 from floorline.scan import scan
@@ -127,6 +130,19 @@ class TimeMix:
 
 SUMS = ("numerator", "denominator", "maximum")
 """What RWKV's recurrence carries along: both sums of its quotient, and the largest exponent so far, which keeps them finite."""
+
+
+@cache
+def after_norm(layer: Block, norm: Norm) -> Block:
+    """The same layer, with a norm of the stream before all else: RWKV's first.
+
+    >>> from floorline.blocks.layer import Branch, layer
+    >>> from floorline.blocks.norm import LAYER_NORM
+    >>> [op.name for op in after_norm(layer(Branch(part=ChannelMix())), LAYER_NORM).ops][:2]
+    ['pre_norm', 'channel_mix_k']
+    """
+    ops = (norm.op("pre_norm", "x", "x0"), *(op.renamed({"x": "x0"}) for op in layer.ops))
+    return replace(layer, name=f"first_{layer.name}", ops=ops)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@
 
 It reads the stream beside the model's embedded input, so attention is twice as wide. The linear map and the mixer are each layer's
 own; so are, in Zamba-2, low-rank additions to the shared matmuls. Where a configuration ties nothing, the library gives each layer
-a copy of the block, with the additions of all layers that would share it.
+a copy of the block, with a list of the additions of all layers that would share it, of which the layer picks its own.
 
 Sources: Glorioso et al. 2024 (Zamba), arXiv:2405.16712, figure 2; Zamba-2, arXiv:2411.15242, figure 2; transformers 5.23,
 models/zamba/modeling_zamba.py and models/zamba2/modeling_zamba2.py.
@@ -34,7 +34,7 @@ class SharedTransformer:
     index              which of the model's shared blocks it is: its weights are called after it
     apart              whether each layer has a copy of its own after all
 
-    Letters: A width of the stream and the embedded input together, r rank of the additions, a how many a copy of its own has.
+    Letters: A width of the stream and the embedded input together, r rank of the additions, a length of their list.
 
     >>> shared = SharedTransformer(attention=Attention(), activation="gelu", index=1)
     >>> shared.ops("x", "embedded", "t")[1].weights[0].name

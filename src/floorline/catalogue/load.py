@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from floorline.catalogue.spelling import MODELS, aliases, find, names
+from floorline.catalogue.spelling import MODELS, find, hints, names
 from floorline.errors import BadInput, NotFound, near
 from floorline.huggingface.read import read
 from floorline.transformer import Transformer
@@ -55,9 +55,7 @@ def load_model(what: object, convention: str = "arithmetic") -> Transformer:
     cached = hub_config(text) if text.count("/") == 1 else None
     if cached is not None:
         return from_path(cached, text, library)
-    raise NotFound(
-        f"model {text[:80]!r} is not in the catalogue; {near(text, [*names(), *aliases()])} ('floorline models' lists all)"
-    )
+    raise NotFound(f"model {text[:80]!r} is not in the catalogue; {near(text, hints())} ('floorline models' lists all)")
 
 
 def place(text: str) -> Path | None:

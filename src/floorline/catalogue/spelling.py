@@ -62,6 +62,11 @@ def find(text: str) -> str | None:
     return name if name in names() else spellings().get(plain(text))
 
 
+def hints() -> list[str]:
+    """What an error may propose: names and hub ids."""
+    return [*names(), *(alias for alias in aliases() if "/" in alias)]
+
+
 def build() -> dict[str, str]:
     """The index anew: every alias of every entry.
 

@@ -82,10 +82,14 @@ def check(made: Transformer, given: Given) -> None:
     if given["logits"] and given["backward"]:
         raise BadInput("--logits goes with inference; a training step computes all of them: leave out one of the two")
     if given["decoder_len"] and not made.has_encoder:
-        raise BadInput(f"--decoder-len goes with an encoder and a decoder; {made.name} is one of them alone: leave it out")
+        raise BadInput(
+            f"--decoder-len goes with an encoder and a decoder; {made.name} is one of them alone: leave it out"
+        )
     for flag, name in (("--cached-len", "cached_len"), ("--logits", "logits")):
         if given[name] and (alone or made.has_encoder):
-            what = "an encoder, which keeps no cache and computes all" if alone else "counted in one pass over both sides"
+            what = (
+                "an encoder, which keeps no cache and computes all" if alone else "counted in one pass over both sides"
+            )
             raise BadInput(f"{flag} goes with a decoder; {made.name} is {what}: leave it out")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from floorline.catalogue.load import from_catalogue, model_entry
-from floorline.catalogue.spelling import aliases, names, plain
+from floorline.catalogue.spelling import aliases, hints, names, plain
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.model import JSON
 from floorline.cli.output import note, print_json, scalar, table
@@ -25,7 +25,7 @@ def models_command(search: str | None, given: Given) -> None:
     """Models of the catalogue, all or those whose name or hub id contains a word; --audit recomputes them."""
     found = [model_entry(name) for name in matching(search)]
     if not found:
-        raise NotFound(f"no model contains {str(search)[:60]!r}; {near(str(search), [*names(), *aliases()])}")
+        raise NotFound(f"no model contains {str(search)[:60]!r}; {near(str(search), hints())}")
     if given["audit"]:
         show_audit(search, found, given)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from floorline.num import Num
+from floorline.num import Num, maximum
 
 
 def experts_read(tokens: Num, chosen: Num, experts: Num, evenness: Num) -> Num:
@@ -13,7 +13,7 @@ def experts_read(tokens: Num, chosen: Num, experts: Num, evenness: Num) -> Num:
     Tokens choose among E' experts alike: among all of them where routing is even (e = 1), among the same k where it is
     as uneven as can be (e = 0: the fewest that routing allows).
 
-    $$r = \frac{E'}{E} \left(1 - \left(1 - \frac{k}{E'}\right)^n\right), \qquad E' = k + e\,(E - k)$$
+    $$r = \frac{E'}{E} \left(1 - \left(1 - \frac{k}{E'}\right)^n\right), \qquad E' = \max(k,\, k + e\,(E - k))$$
 
     tokens    n  tokens that are routed                     [-]
     chosen    k  experts that each token chooses            [-]
@@ -27,7 +27,7 @@ def experts_read(tokens: Num, chosen: Num, experts: Num, evenness: Num) -> Num:
     >>> float(experts_read(1.0, 8.0, 256.0, 1.0)) == 8 / 256, float(experts_read(2.0, 1.0, 2.0, 1.0))
     (True, 0.75)
     """
-    pool = chosen + evenness * (experts - chosen)
+    pool = maximum(chosen, chosen + evenness * (experts - chosen))
     return pool / experts * hit_share(tokens, chosen / pool)
 
 

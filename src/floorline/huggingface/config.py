@@ -113,7 +113,7 @@ class Config:
         """The raw value of a key, or None."""
         self.read.add(key)
         if key in self.values:
-            self.read |= {other for other in ALSO.get(key, ()) if self.values.get(other) == self.values[key]}
+            self.read |= {other for other in ALSO.get(key, ()) if same(self.values.get(other), self.values[key])}
             return self.values[key]
         for other in ALSO.get(key, ()):
             if other in self.values:
@@ -239,7 +239,7 @@ class Config:
                 key in self.read
                 or key in HARMLESS
                 or value is None
-                or value == 0
+                or (isinstance(value, (int, float)) and value == 0)
                 or key.endswith(("_token_id", "_dropout", "_eps", "_theta"))
             ):
                 continue
@@ -253,6 +253,11 @@ class Config:
                     f"{self.name}: the key {key!r} ({value!r}) looks like a size that a {self.values.get('model_type')!r} "
                     f"model does not have; expected one of {', '.join(known)}; remove it or set it to null"
                 )
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values of a configuration are alike; arrays of a sweep are only themselves."""
+    return one is other or (not isinstance(one, np.ndarray) and not isinstance(other, np.ndarray) and one == other)
 
 
 def looks_like_size(key: str) -> bool:

@@ -6,11 +6,12 @@ models/rwkv/configuration_rwkv.py and modeling_rwkv.py.
 
 from __future__ import annotations
 
+import numpy as np
+
 from floorline.block import Block
-from floorline.blocks.embedding import embedding
 from floorline.blocks.layer import Branch, layer
 from floorline.blocks.norm import LAYER_NORM
-from floorline.blocks.recurrent import ChannelMix, TimeMix
+from floorline.blocks.recurrent import ChannelMix, TimeMix, after_norm
 from floorline.huggingface.common import language_model, layers
 from floorline.huggingface.config import Config
 from floorline.huggingface.state_space import ignore, stepping
@@ -18,7 +19,7 @@ from floorline.transformer import Transformer
 
 
 def read(config: Config) -> Transformer:
-    """A ``config.json`` of model_type "rwkv"; the first layer's additional norm is the embedding's.
+    """A ``config.json`` of model_type "rwkv"; the first layer has a norm more than the others.
 
     >>> sizes = {"hidden_size": 768, "num_hidden_layers": 12}
     >>> read(Config({"model_type": "rwkv", **sizes}, "rwkv-4-169m")).parameter_count().total
@@ -29,6 +30,11 @@ def read(config: Config) -> Transformer:
         time, channel = TimeMix(decode=decode), ChannelMix(decode=decode)
         return layer(Branch(part=time, before=LAYER_NORM, name="time"), Branch(part=channel, before=LAYER_NORM))
 
+    def first(decode: bool) -> Block:
+        return after_norm(block(decode), LAYER_NORM)
+
+    count = layers(config, default=32.0)
+    others = (stepping(block, count - 1.0),) if np.any(np.asarray(count) > 1.0) else ()
     width = config.size("hidden_size", 4096.0)
     ignore(config, "rescale_every")  # divides by a power of two: nothing that is counted
     own = {
@@ -40,9 +46,8 @@ def read(config: Config) -> Transformer:
     return language_model(
         config,
         own,
-        (stepping(block, layers(config, default=32.0)),),
+        (stepping(first), *others),
         LAYER_NORM,
         tied=config.flag("tie_word_embeddings", False),
-        start=embedding(norm=LAYER_NORM),
         longest="context_length",
     )

@@ -61,8 +61,8 @@ def read(config: Config) -> Transformer:
             own = Branch(part=mamba, before=RMS_NORM, name="mixed")
             return stepping(lambda decode: layer(replace(own, part=replace(mamba, decode=decode)), name="mamba"))
         one = replace(shared, index=int(kind.removeprefix("hybrid")))
-        many = {"a": float(found.count(kind))} if one.apart else {}
-        return stepping(lambda decode: hybrid(one, replace(mamba, decode=decode), kind), sizes=many)
+        sharing = {"a": float(found.count(kind))} if one.apart else {}
+        return stepping(lambda decode: hybrid(one, replace(mamba, decode=decode), kind), sizes=sharing)
 
     found = layer_kinds(config)
     stacks, order = by_kind(found, make)
