@@ -93,7 +93,11 @@ def read(config: Config) -> Transformer:
     also(config, "num_hidden_layers", "num_attention_heads", "hidden_size", "extra_pos_embeddings", "_num_labels")
     stacks = sides(config, own, made, tied, side_sizes(config, "encoder", width))
     learned = own.positions is not None
-    return Transformer(config.name, sizes, (*stacks, *known[kind]), max_positions=positions, learned_positions=learned)
+    stacks += known[kind]
+    frozen = 2.0 * positions * width if own.positions == 0.0 else 0.0
+    return Transformer(
+        config.name, sizes, stacks, max_positions=positions, learned_positions=learned, frozen=frozen
+    )
 
 
 def sides(config: Config, own: Relative, made: Layer, tied: bool, encoder: Mapping[str, Num]) -> tuple[Stack, ...]:

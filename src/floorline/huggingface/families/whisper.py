@@ -67,12 +67,15 @@ def read(config: Config) -> Transformer:
     )
     encoder = encoder_side(config, made, {**side_sizes(config, "encoder", width, 1536.0, 6.0), "P": sizes["M"]})
     count = layers(config, "decoder_layers", 4.0)
+    frozen = sizes["M"] * width
     if kind == "ForAudioClassification":
-        return Transformer(config.name, sizes, (*(replace(s, modality="") for s in encoder), classifier(config)))
+        stacks = (*(replace(s, modality="") for s in encoder), classifier(config))
+        return Transformer(config.name, sizes, stacks, frozen=frozen)
     start = embedding(positions=True, drop=made.drop)
     decoder = Stack(start), decoding(lambda held: decoder_layer(made, held), count)
     top = Stack(final_norm(LAYER_NORM) if kind == "Model" else head(tied=tied, norm=LAYER_NORM), tokens=LOGITS)
-    return Transformer(config.name, sizes, (*encoder, *decoder, top), max_positions=target, learned_positions=True)
+    stacks = (*encoder, *decoder, top)
+    return Transformer(config.name, sizes, stacks, max_positions=target, learned_positions=True, frozen=frozen)
 
 
 def encoder_side(config: Config, made: Layer, sizes: dict[str, Num]) -> tuple[Stack, ...]:
