@@ -25,7 +25,17 @@ from floorline.transformer import Transformer
 ROUNDING = 1e-12
 """Relative room for sums in another order."""
 
-PLAIN = ("gpt2", "gpt2-xl", "llama-2-7b", "llama-2-70b", "llama-3.1-8b", "llama-3.2-1b", "qwen2.5-7b", "opt-350m", "falcon-7b")
+PLAIN = (
+    "gpt2",
+    "gpt2-xl",
+    "llama-2-7b",
+    "llama-2-70b",
+    "llama-3.1-8b",
+    "llama-3.2-1b",
+    "qwen2.5-7b",
+    "opt-350m",
+    "falcon-7b",
+)
 """Every layer alike, every layer sees everything."""
 OTHERS = (
     "mixtral-8x7b",
@@ -48,7 +58,6 @@ OTHERS = (
     "gpt-neo-125m",
 )
 """Windows, experts, latents, states, shared blocks."""
-
 
 
 def named(name: str) -> Transformer:
@@ -231,9 +240,9 @@ def test_flops_and_activations_are_linear_in_the_batch(
     small, large = (train(sizes[0] * f) for f in (1, factor))
     one, many = (count(model, work, recompute=recompute).flops for work in (small, large))
     assert many == factor * one
-    one, many = (saved_bytes(model, work, recompute=recompute) for work in (small, large))
-    many = {k: v for k, v in many.items() if k not in ("embedding", "head")}
-    assert many == {k: factor * one[k] for k in many}
+    first, then = (saved_bytes(model, work, recompute=recompute) for work in (small, large))
+    layers = {k: v for k, v in then.items() if k not in ("embedding", "head")}
+    assert layers == {k: factor * first[k] for k in layers}
 
 
 @given(model=ALIKE, batch=st.integers(1, 100), tokens=st.integers(2, 900), factor=st.integers(2, 1000))

@@ -18,12 +18,8 @@ def test_kv_bytes(row: Row) -> None:
     batch, length, total = int(row["batch"]), int(row["seq"]), int(row["total_bytes"])
     made, formats = model(row["name"], "transformers"), Precision.of(row["dtype"])
     source = SOURCE.get(row["name"], 0)
-    alone = fit(
-        made, CLUSTER, batch=batch, length=length, precision=formats, suggest=False, source_len=source
-    )
+    alone = fit(made, CLUSTER, batch=batch, length=length, precision=formats, suggest=False, source_len=source)
     assert alone.kv_bytes == alone.memory.kv_cache == total
     assert alone.kv_per_token == float(row["bytes_per_token_average"])
-    many = fit(
-        made, CLUSTER, batch=7 * batch, length=length, precision=formats, suggest=False, source_len=source
-    )
+    many = fit(made, CLUSTER, batch=7 * batch, length=length, precision=formats, suggest=False, source_len=source)
     assert many.kv_bytes == 7 * total

@@ -170,7 +170,9 @@ class Part:
 def inference(step: Step, fusion: str) -> Iterator[Part]:
     """The forward pass of inference."""
     for stack, numbers in step.numbers():
-        yield Part("forward", stack, numbers, program.inference(step.block(stack), implementation(fusion), step.cut(stack)))
+        yield Part(
+            "forward", stack, numbers, program.inference(step.block(stack), implementation(fusion), step.cut(stack))
+        )
 
 
 def training(step: Step, fusion: str, recompute: str) -> Iterator[Part]:

@@ -198,9 +198,7 @@ def explain_memory(answer: Fit) -> Explanation:
     m, own = answer.memory, answer.model.quantization
     form = answer.precision.weights if own is None else f"{own.label}, the rest {answer.precision.weights}"
     parts = (
-        Explanation(
-            "weights", "parameters of one rank × bytes", f"formats: {form}", m.weights, "B"
-        ),
+        Explanation("weights", "parameters of one rank × bytes", f"formats: {form}", m.weights, "B"),
         Explanation(
             "KV cache",
             "elements of one rank × bytes",

@@ -23,6 +23,8 @@ Num: TypeAlias = float | Array
 
 ceil = np.ceil
 floor = np.floor
+expm1 = np.expm1
+log1p = np.log1p
 log2 = np.log2
 power = np.power
 

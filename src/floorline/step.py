@@ -163,7 +163,9 @@ class Step:
     def serial(self, cluster: Cluster, assumptions: Assumptions) -> Num:
         """The textbook sum: each launch its larger time, each message its own, one after the other."""
         return total(
-            row_time(row, program.price(row, numbers, self.precision), cluster, self.rate(row, numbers, cluster), assumptions)
+            row_time(
+                row, program.price(row, numbers, self.precision), cluster, self.rate(row, numbers, cluster), assumptions
+            )
             * stack.repeat
             for stack, numbers, row in self.rows(assumptions.fusion)
         )

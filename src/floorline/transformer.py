@@ -171,7 +171,9 @@ class Transformer(Result):
         Source of the convention: tied weights once, as ``transformers``' ``num_parameters`` counts.
         """
         ends = [s.block for s in self.stacks if not s.is_layer]
-        tables = {t.name for block in ends for op in block.ops if isinstance(op, Lookup) and op.embeds for t in op.weights}
+        tables = {
+            t.name for block in ends for op in block.ops if isinstance(op, Lookup) and op.embeds for t in op.weights
+        }
         modules, embedding, head, layers, active = [], [], [], [], []
         for stack, op, tensor in self.weights():
             copies = 1.0 if tensor.is_shared else stack.stored
@@ -229,7 +231,7 @@ class Transformer(Result):
                 continue
             sizes = {**self.sizes, **stack.sizes}
             has = {letter: sizes[letter] if letter in used else 0.0 for letter in "KGH"}
-            for width in ("Ffs" if used & set("Ffs") else "F"):
+            for width in "Ffs" if used & set("Ffs") else "F":
                 if width in used or width == "F":
                     shape = {
                         "heads": has["K"] * (has["G"] if "G" in used else 1.0),

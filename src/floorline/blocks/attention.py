@@ -163,5 +163,7 @@ class Attention:
                 statistics=(2, 1),
             ),
             *((drop_elements(f"{n}drop_p", f"{n}p", weights, "BTKGS", kernel=label),) if self.dropout else ()),
-            contraction(f"{n}values", f"{weights}[BTKGS] {n}vc[BS{heads}] -> {n}ctx[BTKGH]", kernel=label, visible=True),
+            contraction(
+                f"{n}values", f"{weights}[BTKGS] {n}vc[BS{heads}] -> {n}ctx[BTKGH]", kernel=label, visible=True
+            ),
         )

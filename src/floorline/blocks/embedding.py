@@ -45,7 +45,9 @@ def embedding(
         width, parts, projected = "D", ["ed[BTD]"], ""
     if positions:
         given.append("position_ids[T]")
-        ops.append(lookup("positions", f"position_ids[T] {position_table}[P{width}] -> r[T{width}]", "P", "min(T/P, 1)"))
+        ops.append(
+            lookup("positions", f"position_ids[T] {position_table}[P{width}] -> r[T{width}]", "P", "min(T/P, 1)")
+        )
         parts.append(f"r[T{width}]")
     if types:
         given.append("type_ids[BT]")
@@ -105,7 +107,9 @@ def head(
         ops.append(contraction("narrow", f"{source}[BTD] Wnarrow[D{narrowed}] -> n[BT{narrowed}]"))
         source, width = "n", narrowed
     ops += [
-        contraction("logits", f"{source}[BT{width}] {weights}[V{width}] -> z[BTV]", bias="Wlogits.bias" if bias else False),
+        contraction(
+            "logits", f"{source}[BT{width}] {weights}[V{width}] -> z[BTV]", bias="Wlogits.bias" if bias else False
+        ),
         elementwise("loss", "z[BTV] -> nll[BT]", "cross_entropy", phase="train", reduces="V", statistics=(3, 0)),
     ]
     return block(name, "x[BTD]", tuple(ops), "z")

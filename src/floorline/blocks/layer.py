@@ -50,9 +50,7 @@ class Branch:
 
 
 @cache
-def layer(
-    *branches: Branch, name: str = "block", inputs: str = "", outputs: str = "", caches: str = ""
-) -> Block:
+def layer(*branches: Branch, name: str = "block", inputs: str = "", outputs: str = "", caches: str = "") -> Block:
     """Branches one after the other.
 
     name     of the block

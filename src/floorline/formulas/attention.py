@@ -82,7 +82,7 @@ def around_share(tokens: Num, side: Num) -> Num:
 def chunk_share(queries: Num, before: Num, window: Num, keys: Num) -> Num:
     r"""Share of the query × key rectangle that chunked attention leaves: each query sees what is before it in its chunk.
 
-    $$\nu = \frac{F(t + T) - F(t)}{T S}$$
+    $$\nu = \frac{F(t + T, w) - F(t, w)}{T S}$$
 
     queries  T  new tokens            [-]
     before   t  tokens before them    [-]

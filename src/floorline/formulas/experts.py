@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from floorline.num import Num, maximum
+from floorline.num import Num, expm1, log1p, maximum, minimum, number, where
 
 
 def experts_read(tokens: Num, chosen: Num, experts: Num, evenness: Num) -> Num:
@@ -46,7 +44,9 @@ def hit_share(tokens: Num, chance: Num) -> Num:
     0.75
     """
     # (1 - p)^n loses the digits of a small p; expm1 and log1p keep them. One token's answer is p itself, to the last bit.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        many = -np.expm1(tokens * np.log1p(-np.asarray(chance)))
-    result: Num = np.where(np.asarray(tokens) == 1.0, chance, many)[()]
-    return result
+    many = -expm1(tokens * log1p(-minimum(chance, ALMOST_ONE)))
+    return where(number(tokens) == 1.0, chance, many)
+
+
+ALMOST_ONE = 1.0 - 2.0**-53
+"""The largest chance whose complement has a logarithm."""

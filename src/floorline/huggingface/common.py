@@ -37,7 +37,9 @@ def whole_layers(config: Config, key: str = "num_hidden_layers", default: Num | 
     if not isinstance(count, float):
         raise BadInput(f"{config.name}: {key} is an array; layers of several kinds take one number at a time")
     if count > MOST_IN_A_PATTERN:
-        raise BadInput(f"{config.name}: {key} is {count:g}, beyond the limit of {MOST_IN_A_PATTERN:,} layers in a pattern")
+        raise BadInput(
+            f"{config.name}: {key} is {count:g}, beyond the limit of {MOST_IN_A_PATTERN:,} layers in a pattern"
+        )
     return int(count)
 
 
@@ -166,4 +168,6 @@ def language_model(
     most = config.given(longest)
     ends = Stack(start or embedding()), Stack(head(tied=tied, norm=norm, bias=bias), tokens=(("T", "O"),))
     made = {**sizes, "V": config.size("vocab_size", sizes.get("V"))}
-    return Transformer(config.name, made, (ends[0], *stacks, ends[1]), max_positions=most, order=order, learned_positions=learned)
+    return Transformer(
+        config.name, made, (ends[0], *stacks, ends[1]), max_positions=most, order=order, learned_positions=learned
+    )

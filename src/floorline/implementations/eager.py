@@ -29,7 +29,17 @@ def saves(statistics: str, mask: str) -> Mapping[str, tuple[Keep, ...]]:
         "silu": (Keep("input"),),
         **{
             f"gated_{name}": (Keep("inputs"), Keep("activated"))
-            for name in ("silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "sigmoid", "swiglu")
+            for name in (
+                "silu",
+                "gelu",
+                "gelu_new",
+                "gelu_pytorch_tanh",
+                "quick_gelu",
+                "relu",
+                "relu2",
+                "sigmoid",
+                "swiglu",
+            )
         },
         "rope": (),
         "weigh": (Keep("inputs"),),

@@ -58,7 +58,11 @@ class Prefill:
         "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
     )
     source_len: Num = spec(
-        "tokens of the encoder's input, in encoder-decoder models", aliases=("--source-len",), default=0, least=0, most=TOKENS
+        "tokens of the encoder's input, in encoder-decoder models",
+        aliases=("--source-len",),
+        default=0,
+        least=0,
+        most=TOKENS,
     )
     logits: str = choice("positions whose logits are computed", ("last", "all"), "last")
 
@@ -77,7 +81,11 @@ class Decode:
     batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
     context_len: Num = spec("tokens in the cache before this one", aliases=("--context-len",), least=0, most=TOKENS)
     source_len: Num = spec(
-        "tokens of the encoder's input, in encoder-decoder models", aliases=("--source-len",), default=0, least=0, most=TOKENS
+        "tokens of the encoder's input, in encoder-decoder models",
+        aliases=("--source-len",),
+        default=0,
+        least=0,
+        most=TOKENS,
     )
 
     def __post_init__(self) -> None:
@@ -99,7 +107,11 @@ class Generate:
         "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
     )
     source_len: Num = spec(
-        "tokens of the encoder's input, in encoder-decoder models", aliases=("--source-len",), default=0, least=0, most=TOKENS
+        "tokens of the encoder's input, in encoder-decoder models",
+        aliases=("--source-len",),
+        default=0,
+        least=0,
+        most=TOKENS,
     )
 
     def __post_init__(self) -> None:
@@ -115,7 +127,9 @@ class Encode:
     """
 
     batch: Num = spec("sequences (or pictures) at once", aliases=("--batch-size",), default=1)
-    seq_len: Num = spec("tokens that the encoder reads", aliases=("--seq-len", "--seq-length"), default=512, most=TOKENS)
+    seq_len: Num = spec(
+        "tokens that the encoder reads", aliases=("--seq-len", "--seq-length"), default=512, most=TOKENS
+    )
     decoder_len: Num = spec(
         "tokens of the decoder's side, in encoder-decoder models",
         aliases=("--decoder-len", "--decoder-seq-length"),

@@ -95,9 +95,7 @@ def read(config: Config) -> Transformer:
     learned = own.positions is not None
     stacks += known[kind]
     frozen = 2.0 * positions * width if own.positions == 0.0 else 0.0
-    return Transformer(
-        config.name, sizes, stacks, max_positions=positions, learned_positions=learned, frozen=frozen
-    )
+    return Transformer(config.name, sizes, stacks, max_positions=positions, learned_positions=learned, frozen=frozen)
 
 
 def sides(config: Config, own: Relative, made: Layer, tied: bool, encoder: Mapping[str, Num]) -> tuple[Stack, ...]:

@@ -21,7 +21,9 @@ def read(config: Config) -> Transformer:
     """
     drop = drops(config, "hidden_dropout")
     attention = Attention(bias=True, out_bias=True, softmax="softmax_fp32", dropout=drops(config, "attention_dropout"))
-    block = layer(*(Branch(part=part, before=LAYER_NORM, drop=drop) for part in (attention, FeedForward("gelu", bias=True))))
+    block = layer(
+        *(Branch(part=part, before=LAYER_NORM, drop=drop) for part in (attention, FeedForward("gelu", bias=True)))
+    )
     heads = head_sizes(config, heads="n_head", kv_heads="", head_dim="")
     sizes = {**heads, "F": 4.0 * heads["D"]}
     stacks = (Stack(block, layers(config, "n_layer")),)

@@ -27,7 +27,9 @@ def read(config: Config) -> Transformer:
     attention = Attention(rotary=True, softmax="softmax_fp32", dropout=drops(attn, "attn_pdrop"))
     mixture = Experts(activation=activation.activation("name", "silu"))
     drop = drops(config, "resid_pdrop")
-    block = layer(Branch(part=attention, before=SCALE_NORM, drop=drop), Branch(part=mixture, before=SCALE_NORM, drop=drop))
+    block = layer(
+        Branch(part=attention, before=SCALE_NORM, drop=drop), Branch(part=mixture, before=SCALE_NORM, drop=drop)
+    )
     heads = head_sizes(config, heads="n_heads", kv_heads="", width="d_model", head_dim="")
     kv = attn.size("kv_n_heads", 1.0)
     sizes = {

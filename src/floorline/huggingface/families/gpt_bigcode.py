@@ -33,5 +33,7 @@ def read(config: Config) -> Transformer:
     start = embedding(positions=True, drop=drops(config, "embd_pdrop", 0.1))
     stacks = (Stack(block, layers(config, "n_layer")),)
     tied = config.flag("tie_word_embeddings", True)
-    model = language_model(config, sizes, stacks, LAYER_NORM, tied=tied, start=start, longest="n_positions", learned=True)
+    model = language_model(
+        config, sizes, stacks, LAYER_NORM, tied=tied, start=start, longest="n_positions", learned=True
+    )
     return replace(model, max_positions=sizes["P"])

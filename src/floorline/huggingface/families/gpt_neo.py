@@ -55,7 +55,11 @@ def kinds(config: Config, count: int) -> list[str]:
             pairs: Any = types or [[["global", "local"], count / 2]]
             listed = [kind for pattern, times in pairs for kind in list(pattern) * int(times)]
         except (TypeError, ValueError):
-            raise BadInput(f"{config.name}: attention_types is {str(types)[:40]!r}; expected [[[\"global\", \"local\"], 12]]") from None
+            raise BadInput(
+                f'{config.name}: attention_types is {str(types)[:40]!r}; expected [[["global", "local"], 12]]'
+            ) from None
     if not isinstance(listed, list) or len(listed) != count or set(listed) - {"global", "local"}:
-        raise BadInput(f"{config.name}: attention_types list no {count} layers, each global or local; expected one for each")
+        raise BadInput(
+            f"{config.name}: attention_types list no {count} layers, each global or local; expected one for each"
+        )
     return listed

@@ -61,9 +61,7 @@ def text(config: Config) -> Transformer:
         "f": config.size("intermediate_size"),
         "F": config.size("intermediate_size_mlp", 16384.0),
     }
-    return language_model(
-        config, sizes, stacks, RMS_NORM, tied=config.flag("tie_word_embeddings", False), order=order
-    )
+    return language_model(config, sizes, stacks, RMS_NORM, tied=config.flag("tie_word_embeddings", False), order=order)
 
 
 def text_stacks(

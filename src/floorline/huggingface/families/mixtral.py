@@ -115,10 +115,10 @@ MIXTURES = {
 def read(config: Config) -> Transformer:
     """A ``config.json`` of a type in the table.
 
-    >>> small = {"model_type": "mixtral", "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
-    >>> rest = {"num_hidden_layers": 2, "intermediate_size": 128, "vocab_size": 100}
-    >>> read(Config({**small, **rest}, "small")).parameter_count().active_per_token
-    136640.0
+    >>> from floorline.catalogue.load import model_entry
+    >>> counted = read(Config(model_entry("mixtral-8x7b")["config"], "mixtral-8x7b")).parameter_count()
+    >>> round(counted.total / 1e9), round(counted.active_per_token / 1e9)  # arXiv:2401.04088: 47B, of which 13B are used
+    (47, 13)
     """
     own = MIXTURES[config.text("model_type", "mixtral")]
     like, _ = own.like, (config.get("use_qk_norm"), config.get("qk_norm_type"))
@@ -170,7 +170,9 @@ def expert_sizes(config: Config, own: Mixture) -> dict[str, Num]:
     """
     count, chosen = config.size(*own.experts), config.size("num_experts_per_tok", own.chosen)
     if isinstance(count, float) and isinstance(chosen, float) and chosen > count:
-        raise BadInput(f"{config.name}: num_experts_per_tok is {chosen:g} of {count:g} experts; expected at most as many")
+        raise BadInput(
+            f"{config.name}: num_experts_per_tok is {chosen:g} of {count:g} experts; expected at most as many"
+        )
     width = config.size(*own.width)
     dense = config.size("intermediate_size", width) if own.dense else width
     found = {"E": count, "k": chosen, "f": width, "F": dense}

@@ -35,6 +35,4 @@ def read(config: Config) -> Transformer:
     sizes = {**sizes, "F": config.size("intermediate_size")}
     start = embedding(drop=drops(config, "embd_pdrop"))
     tied = config.flag("tie_word_embeddings", False)
-    return language_model(
-        config, sizes, (Stack(block, layers(config)),), LAYER_NORM, tied=tied, bias=phi, start=start
-    )
+    return language_model(config, sizes, (Stack(block, layers(config)),), LAYER_NORM, tied=tied, bias=phi, start=start)
