@@ -152,6 +152,30 @@ class Case:
         """Whether that is within the budget."""
         return self.memory(batch, length).total <= self.budget
 
+    def answer(self, batch: Num, length: Num, suggest: bool) -> Fit:
+        """Whether it fits and how much more would, with changes that make it fit where these are asked for."""
+        made, memory = self.model, self.memory(batch, length)
+        positions: Num = LONGEST if made.max_positions is None else made.max_positions
+        formats = self.precision
+        kept = kv_bytes(Step(made, batch, 1.0, length - 1.0, precision=formats, decoding=True, source=self.source))
+        tight = suggest and np.ndim(memory.total) == 0 and not self.fits(batch, length)
+        return Fit(
+            model=made,
+            cluster=self.cluster,
+            parallelism=self.parallelism,
+            precision=formats,
+            batch=batch,
+            length=length,
+            memory=memory,
+            budget=self.budget,
+            kv_bytes=kept,
+            kv_per_token=kept / (batch * length),
+            max_batch=most(lambda n: self.fits(n, length), MOST_SEQUENCES),
+            max_context=minimum(most(lambda n: self.fits(batch, n), LONGEST), positions),
+            max_concurrency=self.concurrency(memory.weights, length),
+            suggestions=suggestions(self, batch, length) if tight else (),
+        )
+
 
 def fit(
     model: object,
@@ -198,29 +222,7 @@ def fit(
         budget=cluster.accelerator.usable * limits.gpu_memory_utilization,
         source=asked.source_len,
     )
-    memory = case.memory(asked.batch, tokens)
-    alone = np.ndim(memory.total) == 0
-    positions: Num = LONGEST if made.max_positions is None else made.max_positions
-    whole = Step(made, asked.batch, 1.0, tokens - 1.0, 1.0, precision=formats, decoding=True, source=asked.source_len)
-    kept = kv_bytes(whole)
-    return Fit(
-        model=made,
-        cluster=cluster,
-        parallelism=plan,
-        precision=formats,
-        batch=asked.batch,
-        length=tokens,
-        memory=memory,
-        budget=case.budget,
-        kv_bytes=kept,
-        kv_per_token=kept / (asked.batch * tokens),
-        max_batch=most(lambda n: case.fits(n, tokens), MOST_SEQUENCES),
-        max_context=minimum(most(lambda n: case.fits(asked.batch, n), LONGEST), positions),
-        max_concurrency=case.concurrency(memory.weights, tokens),
-        suggestions=suggestions(case, asked.batch, tokens)
-        if suggest and alone and not case.fits(asked.batch, tokens)
-        else (),
-    )
+    return case.answer(asked.batch, tokens, suggest)
 
 
 def last_step(model: Transformer, batch: Num, length: Num | None, source_len: Num | None) -> Decode:

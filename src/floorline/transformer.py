@@ -18,6 +18,8 @@ from floorline.result import Result
 from floorline.specs.quantization import Storage
 from floorline.tensor import Tensor
 
+WIDTHS = "FfshI"
+"""Letters of inner widths that tensor parallelism cuts."""
 SOURCE, IMAGE, AUDIO = "source", "image", "audio"
 """Modalities besides text: the encoder's side of an encoder–decoder, pictures, sound."""
 
@@ -231,7 +233,7 @@ class Transformer(Result):
                 continue
             sizes = {**self.sizes, **stack.sizes}
             has = {letter: sizes[letter] if letter in used else 0.0 for letter in "KGH"}
-            for width in "Ffs" if used & set("Ffs") else "F":
+            for width in WIDTHS if used & set(WIDTHS) else "F":
                 if width in used or width == "F":
                     shape = {
                         "heads": has["K"] * (has["G"] if "G" in used else 1.0),

@@ -13,7 +13,11 @@ from floorline.num import Num, minimum
 from floorline.parallel.split import Split
 
 AXES = ("tpk", "tpg")
-TENSOR = Split("tensor", AXES, (("K", ("tpk",)), ("G", ("tpg",)), ("F", AXES), ("f", AXES), ("V", AXES)))
+TENSOR = Split(
+    "tensor",
+    AXES,
+    (("K", ("tpk",)), ("G", ("tpg",)), ("F", AXES), ("f", AXES), ("s", AXES), ("h", AXES), ("I", AXES), ("V", AXES)),
+)
 SEQUENCE = replace(TENSOR, otherwise=(("T", AXES),))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,39 @@ from floorline.num import Num, all_true
 from floorline.specs.fields import check, choice, spec
 
 TOKENS = 1e9
+
+
+def sequences() -> Any:
+    """The field that inference workloads share: how many at once."""
+    return spec("sequences at once", aliases=("--batch-size",), default=1)
+
+
+def cached() -> Any:
+    """The field of a prompt: what came before it."""
+    return spec(
+        "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
+    )
+
+
+def source() -> Any:
+    """The field of a decoder that attends to an encoder: what that read."""
+    return spec(
+        "tokens of the encoder's input, in encoder-decoder models",
+        aliases=("--source-len",),
+        default=0,
+        least=0,
+        most=TOKENS,
+    )
+
+
+def target() -> Any:
+    """The field of what runs both sides of an encoder–decoder."""
+    return spec(
+        "tokens of the decoder's side, in encoder-decoder models",
+        aliases=("--decoder-len", "--decoder-seq-length"),
+        default=128,
+        most=TOKENS,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +62,7 @@ class Train:
         "sequences in one optimizer step, over all ranks", aliases=("--global-batch-size",), default=1
     )
     seq_len: Num = spec("tokens in a sequence", aliases=("--seq-length", "--seq-len"), most=TOKENS)
-    decoder_len: Num = spec(
-        "tokens of the decoder's side, in encoder-decoder models",
-        aliases=("--decoder-len", "--decoder-seq-length"),
-        default=128,
-        most=TOKENS,
-    )
+    decoder_len: Num = target()
 
     def __post_init__(self) -> None:
         check(self)
@@ -52,18 +81,10 @@ class Prefill:
     'last'
     """
 
-    batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
+    batch: Num = sequences()
     prompt_len: Num = spec("tokens of the prompt", aliases=("--input-len", "--isl"), most=TOKENS)
-    cached_len: Num = spec(
-        "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
-    )
-    source_len: Num = spec(
-        "tokens of the encoder's input, in encoder-decoder models",
-        aliases=("--source-len",),
-        default=0,
-        least=0,
-        most=TOKENS,
-    )
+    cached_len: Num = cached()
+    source_len: Num = source()
     logits: str = choice("positions whose logits are computed", ("last", "all"), "last")
 
     def __post_init__(self) -> None:
@@ -78,15 +99,9 @@ class Decode:
     8.0
     """
 
-    batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
+    batch: Num = sequences()
     context_len: Num = spec("tokens in the cache before this one", aliases=("--context-len",), least=0, most=TOKENS)
-    source_len: Num = spec(
-        "tokens of the encoder's input, in encoder-decoder models",
-        aliases=("--source-len",),
-        default=0,
-        least=0,
-        most=TOKENS,
-    )
+    source_len: Num = source()
 
     def __post_init__(self) -> None:
         check(self)
@@ -100,19 +115,11 @@ class Generate:
     1.0
     """
 
-    batch: Num = spec("sequences at once", aliases=("--batch-size",), default=1)
+    batch: Num = sequences()
     prompt_len: Num = spec("tokens of the prompt", aliases=("--input-len", "--isl"), default=1024, most=TOKENS)
     output_len: Num = spec("tokens to generate", aliases=("--output-len", "--osl"), default=128, most=1e6)
-    cached_len: Num = spec(
-        "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
-    )
-    source_len: Num = spec(
-        "tokens of the encoder's input, in encoder-decoder models",
-        aliases=("--source-len",),
-        default=0,
-        least=0,
-        most=TOKENS,
-    )
+    cached_len: Num = cached()
+    source_len: Num = source()
 
     def __post_init__(self) -> None:
         check(self)
@@ -130,12 +137,7 @@ class Encode:
     seq_len: Num = spec(
         "tokens that the encoder reads", aliases=("--seq-len", "--seq-length"), default=512, most=TOKENS
     )
-    decoder_len: Num = spec(
-        "tokens of the decoder's side, in encoder-decoder models",
-        aliases=("--decoder-len", "--decoder-seq-length"),
-        default=128,
-        most=TOKENS,
-    )
+    decoder_len: Num = target()
 
     def __post_init__(self) -> None:
         check(self)

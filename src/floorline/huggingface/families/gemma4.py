@@ -75,7 +75,7 @@ def text(config: Config, tied: bool) -> Transformer:
     stacks, order = by_kind(kinds, lambda kind: stack_of(config, kind))
     small = config.count("hidden_size_per_layer_input", 256.0)
     if small:
-        sizes |= {"v": config.size("vocab_size_per_layer_input", 262144.0), "l": float(len(kinds)), "s": small}
+        sizes |= {"v": config.size("vocab_size_per_layer_input", 262144.0), "l": float(len(kinds)), "z": small}
         stacks = (Stack(per_layer_inputs(RMS_NORM)), *stacks)
     made = language_model(config, sizes, stacks, RMS_NORM, tied=tied, order=order)
     return replace(made, max_positions=config.size("max_position_embeddings", 131072.0))
