@@ -8,6 +8,9 @@ import pytest
 import floorline
 from floorline import Encode, Generate, Parallelism, Prefill, Train, count, estimate, load_cluster, load_model
 from floorline.counts import saved_bytes
+from floorline.explain import explain_flops, explain_kv, explain_params
+from floorline.specs.precision import Precision
+from floorline.step import single
 from floorline.transformer import Transformer
 from oracle import configs
 
@@ -79,3 +82,28 @@ def test_training(name: str) -> None:
     assert count(model, Train(micro_batch=1, global_batch=4, seq_len=16), parallelism=sharded).messages
     kept, less = (sum(saved_bytes(model, work, recompute=r).values()) for r in ("none", "full"))
     assert 0 < less < kept
+
+
+@every_model
+def test_explanations(name: str) -> None:
+    """What a figure opens into adds up to it."""
+    model = made(name)
+    parameters = explain_params(model)
+    assert sum(float(part.value) for part in parameters.parts) == parameters.value
+    source = SOURCE if model.has_encoder else 0
+    work = (
+        Prefill(batch=2, prompt_len=16, logits="all")
+        if generates_alone(model)
+        else Encode(batch=2, seq_len=16, decoder_len=16)
+    )
+    step = single(model, work, Parallelism(), Precision.of("bf16"), "full")
+    flops = explain_flops(model, count(model, work), step)
+    assert sum(float(part.value) for part in flops.parts) == flops.value
+    if model.generates:
+        cache = explain_kv(floorline.fit(model, H100, batch=2, length=32, suggest=False, source_len=source))
+        assert not cache.parts or sum(float(part.value) for part in cache.parts) == cache.value
+
+
+def generates_alone(model: Transformer) -> bool:
+    """Whether it makes text without an encoder."""
+    return model.generates and not model.has_encoder

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from floorline import passes, program
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
@@ -135,7 +137,7 @@ def count(
     needed = reach(made, workload)
     if made.learned_positions and not all_true(number(needed) <= number(made.max_positions)):
         raise BadInput(
-            f"{made.name} has {made.max_positions} learned positions; shorten the sequence of {needed} tokens"
+            f"{made.name} has {plain(made.max_positions)} learned positions; shorten the sequence of {plain(needed)} tokens"
         )
     plan = parallelism or Parallelism()
     if isinstance(workload, Train):
@@ -155,6 +157,11 @@ def count(
     return Count(
         forward + backward, forward, backward, moved, attention, implementation(fusion).name, operators, messages
     )
+
+
+def plain(value: Num | None) -> str:
+    """The largest of some numbers, for an error's text."""
+    return f"{float(np.max(np.asarray(value))):g}"
 
 
 @dataclass(frozen=True, eq=False)

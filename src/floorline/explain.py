@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from floorline.capacity import Fit
-from floorline.counts import Count
+from floorline.counts import Count, inference
 from floorline.errors import BadInput, near
 from floorline.estimates import Estimate
 from floorline.letters import MEANING, Numbers, Product
@@ -92,11 +92,11 @@ def plain(value: Num) -> str:
 
 def explain_params(model: Transformer) -> Explanation:
     """Parameters by tensor."""
-    numbers = Numbers(model.sizes)
     counted = model.parameter_count()
     parts = []
     for (stack, op, tensor), module in zip(model.weights(), counted.modules, strict=True):
         product = Product(1.0, tensor.letters)
+        numbers = Numbers({**model.sizes, **stack.sizes}, derived=dict(stack.block.derived))
         times = f" × {plain(module.count)}" if plain(module.count) != "1" else ""
         parts.append(
             Explanation(
@@ -147,16 +147,19 @@ def cache_by_tensor(answer: Fit, whole: str) -> Explanation:
 
 
 def explain_flops(model: Transformer, counted: Count, step: Step) -> Explanation:
-    """FLOP by operator."""
-    numbers = {stack.block.name: n for stack, n in step.numbers()}
-    parts = []
-    for o in counted.operators:
-        block, _, name = o.name.partition(".")
-        op = next((x for s in model.stacks if s.block.name == block for x in s.block.ops if x.name == name), None)
-        filled = (
-            " + ".join(numbers[block].filled(p) for p in op.flops()) if op is not None else "as its forward operator"
+    """FLOP of one pass by operator."""
+    parts = tuple(
+        Explanation(
+            f"{part.stack.block.name}.{name}",
+            f"{product.formula()} × repeat",
+            f"{part.numbers.filled(product)} × {plain(part.stack.repeat)}",
+            part.numbers.value(product) * part.stack.repeat,
+            "FLOP",
         )
-        parts.append(Explanation(o.name, f"{o.formula} × repeat", f"{filled} × {plain(o.repeat)}", o.flops, "FLOP"))
+        for part in inference(step, counted.fusion)
+        for row in part.rows
+        for name, product in row.flops
+    )
     convention = f"a multiply-add is two; attention over the {counted.attention} query × key square"
     if counted.attention == "causal":
         convention = "a multiply-add is two; attention over the pairs that a causal mask leaves"
@@ -167,7 +170,7 @@ def explain_flops(model: Transformer, counted: Count, step: Step) -> Explanation
         counted.flops,
         "FLOP",
         "convention of PyTorch's FlopCounterMode",
-        parts=tuple(parts),
+        parts=parts,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from floorline.capacity import fit
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.fit import FLAGS as FIT
@@ -30,8 +32,11 @@ from floorline.memory import STEP_TOKENS, UTILISATION
 from floorline.published import formula, formula_names
 from floorline.ranges import scalar
 from floorline.report import envelope
-from floorline.specs.workload import Prefill
-from floorline.step import Step
+from floorline.specs.parallelism import Parallelism
+from floorline.specs.precision import Precision
+from floorline.specs.workload import Encode, Prefill
+from floorline.step import single
+from floorline.transformer import Transformer
 from floorline.units import parse
 
 STYLE = Flag("format", ("--format",), "text, markdown or latex", "text")
@@ -104,6 +109,17 @@ def value(key: str, text: str, unit: str) -> float:
     return result
 
 
+def one_pass(made: Transformer, given: Given) -> Prefill | Encode:
+    """The pass whose FLOP are opened: over a prompt, or over what an encoder reads and its decoder answers."""
+    batch = whole(given, "batch", 1.0) or 1.0
+    if made.has_encoder or not made.generates:
+        most = 512.0 if made.max_positions is None else float(np.max(np.asarray(made.max_positions)))
+        tokens = whole(given, "prompt_len", min(512.0, most)) or 512.0
+        return Encode(batch=batch, seq_len=tokens, decoder_len=min(128.0, most))
+    tokens = whole(given, "prompt_len", 1024.0) or 1024.0
+    return Prefill(batch=batch, prompt_len=tokens, cached_len=scalar(given["cached_len"] or "0"), logits="all")
+
+
 def figure(texts: list[str], given: Given) -> Explanation:
     """A figure of a model."""
     name, *rest = texts
@@ -113,14 +129,9 @@ def figure(texts: list[str], given: Given) -> Explanation:
     if name == "params":
         return explain_params(made)
     if name == "flops":
-        work = Prefill(
-            batch=whole(given, "batch", 1.0) or 1.0,
-            prompt_len=whole(given, "prompt_len", 1024.0) or 1024.0,
-            cached_len=scalar(given["cached_len"] or "0"),
-            logits="all",
-        )
+        work = one_pass(made, given)
         attention = given["attention"] or "full"
-        step = Step(made, work.batch, work.prompt_len, work.cached_len, work.prompt_len, attention=attention)
+        step = single(made, work, Parallelism(), Precision.of(made.format), attention)
         return explain_flops(made, count(made, work, attention, fusion=given["fusion"] or "unfused"), step)
     if name in ("kv", "memory"):
         plan, formats = parallelism(given), precision(given, made)

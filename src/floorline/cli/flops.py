@@ -10,8 +10,9 @@ from floorline.counts import Count, count
 from floorline.errors import BadInput
 from floorline.implementations import FUSIONS
 from floorline.report import envelope
+from floorline.specs.fields import TOKENS
 from floorline.specs.parallelism import Parallelism
-from floorline.specs.workload import TOKENS, Decode, Encode, Prefill, Train
+from floorline.specs.workload import Decode, Encode, Prefill, Train
 from floorline.transformer import Transformer
 from floorline.units import data, integer
 

@@ -86,3 +86,40 @@ def checked(item: Field[Any], value: object, name: str = "") -> Num | None:
         worst = float(np.asarray(result)[np.asarray(result) != np.floor(result)].flat[0])
         raise BadInput(f"{name} is {worst:g}; expected {expected}")
     return result
+
+
+TOKENS = 1e9
+"""The most tokens that a question may have."""
+
+
+def sequences() -> Any:
+    """The field that inference workloads share: how many at once."""
+    return spec("sequences at once", aliases=("--batch-size",), default=1)
+
+
+def cached() -> Any:
+    """The field of a prompt: what came before it."""
+    return spec(
+        "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
+    )
+
+
+def source() -> Any:
+    """The field of a decoder that attends to an encoder: what that read."""
+    return spec(
+        "tokens of the encoder's input, in encoder-decoder models",
+        aliases=("--source-len",),
+        default=0,
+        least=0,
+        most=TOKENS,
+    )
+
+
+def target() -> Any:
+    """The field of what runs both sides of an encoder–decoder."""
+    return spec(
+        "tokens of the decoder's side, in encoder-decoder models",
+        aliases=("--decoder-len", "--decoder-seq-length"),
+        default=128,
+        most=TOKENS,
+    )

@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from floorline.errors import BadInput
 from floorline.num import Num, all_true
-from floorline.specs.fields import check, choice, spec
-
-TOKENS = 1e9
-
-
-def sequences() -> Any:
-    """The field that inference workloads share: how many at once."""
-    return spec("sequences at once", aliases=("--batch-size",), default=1)
-
-
-def cached() -> Any:
-    """The field of a prompt: what came before it."""
-    return spec(
-        "tokens already in the cache before the prompt", aliases=("--cached-len",), default=0, least=0, most=TOKENS
-    )
-
-
-def source() -> Any:
-    """The field of a decoder that attends to an encoder: what that read."""
-    return spec(
-        "tokens of the encoder's input, in encoder-decoder models",
-        aliases=("--source-len",),
-        default=0,
-        least=0,
-        most=TOKENS,
-    )
-
-
-def target() -> Any:
-    """The field of what runs both sides of an encoder–decoder."""
-    return spec(
-        "tokens of the decoder's side, in encoder-decoder models",
-        aliases=("--decoder-len", "--decoder-seq-length"),
-        default=128,
-        most=TOKENS,
-    )
+from floorline.specs.fields import TOKENS, cached, check, choice, sequences, source, spec, target
 
 
 @dataclass(frozen=True, kw_only=True)
