@@ -48,5 +48,5 @@ def hit_share(tokens: Num, chance: Num) -> Num:
     return where(number(tokens) == 1.0, chance, many)
 
 
-ALMOST_ONE = 1.0 - 2.0**-53
+ALMOST_ONE = float.fromhex("0x1.fffffffffffffp-1")
 """The largest chance whose complement has a logarithm."""
