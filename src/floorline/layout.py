@@ -14,7 +14,7 @@ No block and no parallelism says where a message is sent; it follows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from floorline.block import Block
 from floorline.letters import Product, without
@@ -84,7 +84,8 @@ class Walk:
         """Axis → letter that an operator is cut by."""
         found: Layout = {}
         for split in self.plan.splits:
-            found.update({a: x for a, x in split.places(op.letters, base(op.kernel)).items() if a not in found})
+            whole = replace(split, otherwise=()) if isinstance(op, Route) else split  # tokens meet before they part
+            found.update({a: x for a, x in whole.places(op.letters, base(op.kernel)).items() if a not in found})
         return found
 
     def start(self, tensors: Iterable[Tensor]) -> None:
@@ -134,12 +135,13 @@ class Walk:
             self.make(t, layouts[t.name])
 
     def carried(self, op: Op) -> Layout:
-        """Axes over which a linear operator of one input may leave it partial: the sum can wait."""
-        if not (isinstance(op, Route) or (isinstance(op, Elementwise) and op.linear)):
+        """Axes over which what a linear operator reads may stay partial, all of it alike: the sum can wait."""
+        scaled = op.scales if isinstance(op, Elementwise) else ""
+        if not (scaled or isinstance(op, Route) or (isinstance(op, Elementwise) and op.linear)):
             return {}
-        inputs = [t for t in op.activations if t.role != TOKENS]
-        before = self.where.get(inputs[0].name, {}) if len(inputs) == 1 else {}
-        return {a: x for a, x in before.items() if x == PARTIAL}
+        inputs = [t for t in op.activations if t.role != TOKENS and scaled in ("", t.name)]
+        before = [self.where.get(t.name, {}) for t in inputs]
+        return {a: x for a, x in before[0].items() if all(b.get(a) == PARTIAL for b in before)} if before else {}
 
     def statistics(self, op: Op, places: Layout) -> None:
         """A reduction along a letter that is cut exchanges its statistics only, in fp32."""

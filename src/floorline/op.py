@@ -149,12 +149,14 @@ class Elementwise(Op):
     reduces     letters of a row that is reduced: D for a norm, S for softmax, V for the loss
     statistics  numbers a row that the reduction makes, forward and backward (softmax: maximum and sum, then one)
     linear      whether gradients pass unchanged (an addition), and sums over ranks may wait
+    scales      the input that the others only scale ("ye"): its sums over ranks may wait too
     """
 
     function: str
     reduces: str = ""
     statistics: tuple[int, int] = (0, 0)
     linear: bool = False
+    scales: str = ""
 
     def flops(self) -> tuple[Product, ...]:
         return ()
@@ -331,6 +333,7 @@ def elementwise(
     reduces: str = "",
     statistics: tuple[int, int] = (0, 0),
     linear: bool = False,
+    scales: str = "",
 ) -> Elementwise:
     """An elementwise operator from its pattern: ``elementwise("act", "up[BTF] -> act[BTF]", "gelu")``."""
     left, right = pattern(text)
@@ -344,6 +347,7 @@ def elementwise(
         reduces=reduces,
         statistics=statistics,
         linear=linear,
+        scales=scales,
     )
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from floorline.floors import Floor
 from floorline.num import Array, Num, maximum, number, where
 from floorline.result import Result
 from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
-from floorline.step import Floor, Step
+from floorline.step import Step
 from floorline.units import seconds
 
 if TYPE_CHECKING:

@@ -208,6 +208,7 @@ def local(elements: Product, tensor: Tensor, step: layout.Placed) -> Product:
     """What one rank reads of a tensor: a share that follows from tokens follows from its own tokens."""
     shares = elements.shares
     for axis, letter in sorted(step.places.items()):
+        letter = "B" if letter == "C" else letter  # slots of experts are filled by tokens
         if letter not in tensor.letters:
             shares = tuple(re.sub(rf"\b{letter}\b", f"({letter}/{axis})", text) for text in shares)
     return replace(elements, shares=shares, axes=step.axes(tensor))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 
-from floorline import passes, program
+from floorline import program
 from floorline.block import Block
 from floorline.errors import BadInput
-from floorline.formulas.collectives import all_to_all_bytes, least_own_bytes, least_share_bytes, message_time
+from floorline.floors import Floor, arithmetic, compulsory, count, least_moved, spared
+from floorline.formulas.collectives import message_time
 from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
-from floorline.letters import Expression, Numbers, Product
-from floorline.masks import selected
-from floorline.num import Num, all_true, largest, maximum, minimum, number, total
+from floorline.letters import Expression, Numbers
+from floorline.masks import chunk, selected
+from floorline.num import Num, all_true, floor, maximum, number, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
 from floorline.quantized import element_bytes
@@ -33,16 +34,8 @@ from floorline.specs.workload import (
     longest,
     source_tokens,
 )
-from floorline.tensor import CACHE, WEIGHT
+from floorline.tensor import WEIGHT
 from floorline.transformer import SOURCE, Stack, Transformer
-
-LEAST = {
-    "all_reduce": (least_share_bytes, least_share_bytes),
-    "reduce_scatter": (least_share_bytes, least_own_bytes),
-    "all_gather": (least_own_bytes, least_share_bytes),
-    "all_to_all": (all_to_all_bytes, all_to_all_bytes),
-}
-"""What any algorithm must send from a rank, and what must reach it, the network's own adding and copying included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,16 +177,16 @@ class Step:
         received: Num = 0.0
         last = None if self.every_logit or self.decoding else self.model.last_layer
         for stack, shown in self.numbers("causal"):
-            least = compulsory(self.block(stack), self.cut(stack))
+            cut, block = self.cut(stack), self.block(stack)
+            least = compulsory(block, cut)
             numbers = shown.having("evenness", 0.0) if least.routed else shown
-            once = total(numbers.value(p) for p in least.flops)
-            flops = flops + once * stack.repeat
-            if stack is last:
-                few = numbers.renewed({"T": self.logits, "visible": 1.0, "selected": 1.0})
-                spared = total(numbers.value(p) for p in least.after_cache)
-                flops = flops - (spared - minimum(total(few.value(p) for p in least.after_cache), spared))
+            few = self.only_with_logits(stack, numbers) if stack is last else None
+            flops = flops + arithmetic(least, numbers, few, stack.repeat)
+            if stack.either and stack.decode is not None and not self.decoding:  # the way of decoding may take less
+                flops = flops - spared(least, compulsory(stack.decode, cut), numbers, few, stack.repeat)
             weights = weights + self.bytes(least.weights, numbers) * stack.stored
-            cached = cached + self.bytes(least.cached, numbers) * stack.repeat
+            if stack.block.caches():  # a cache that another layer wrote is read there already
+                cached = cached + self.bytes(least.cached, self.seen(stack, numbers)) * stack.repeat
             for row in least.messages:
                 out, back = least_moved(row, numbers, self.precision)
                 sent, received = sent + out * stack.repeat, received + back * stack.repeat
@@ -208,6 +201,19 @@ class Step:
             cached=cached,
             message=maximum(sent, received),
         )
+
+    def only_with_logits(self, stack: Stack, numbers: Numbers) -> Numbers:
+        """The numbers of the positions whose logits are asked: what a last layer computes after its cache."""
+        before = numbers.values["before"] + self.tokens - self.logits
+        few = numbers.renewed({"T": self.logits, "before": before, "selected": 1.0})
+        return few.having("visible", stack.mask(few.values))
+
+    def seen(self, stack: Stack, numbers: Numbers) -> Numbers:
+        """The numbers of the cached tokens that a query sees: a chunk's first token sees none before it."""
+        if stack.mask is not chunk:
+            return numbers
+        before, width = numbers.values["before"], numbers.values["window"]
+        return numbers.renewed({EARLIER: before - floor(before / width) * width})
 
     def fastest(self, cluster: Cluster) -> Num:
         """The arithmetic rate that no launch exceeds: that of the activations' format, or of quantised matmuls [FLOP/s]."""
@@ -227,41 +233,6 @@ class Step:
     def bytes(self, pieces: tuple[Piece, ...], numbers: Numbers) -> Num:
         """Bytes of some pieces of tensors."""
         return total(count(p, numbers) * program.element_bytes(p.tensor, numbers, self.precision) for p in pieces)
-
-
-def count(piece: Piece, numbers: Numbers) -> Num:
-    """Elements of a piece of a tensor."""
-    elements = numbers.value(piece.elements)
-    return elements if piece.less is None else elements - numbers.value(piece.less)
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The three times of which the largest is the floor, and the amounts that they come from.
-
-    compute, memory, link  times [s]
-    flops                  the least arithmetic [FLOP]
-    weights, cached        bytes that must move: weights once, cache once and what is new of it [B]
-    message                the larger of what must leave a rank and what must reach it [B]
-    """
-
-    compute: Num
-    memory: Num
-    link: Num
-    flops: Num
-    weights: Num
-    cached: Num
-    message: Num
-
-    @property
-    def times(self) -> dict[str, Num]:
-        """The three times by name."""
-        return {"compute": self.compute, "memory": self.memory, "link": self.link}
-
-    @property
-    def seconds(self) -> Num:
-        """The floor."""
-        return largest((self.compute, self.memory, self.link))
 
 
 def reach(model: Transformer, workload: Workload) -> Num:
@@ -326,53 +297,14 @@ def single(model: Transformer, workload: Workload, plan: Parallelism, precision:
     if isinstance(workload, Prefill):
         if not all_true(number(workload.cached_len) == 0.0):
             generating(model, "cache before the prompt")
+            if model.has_encoder:
+                raise BadInput(f"{model.name}: a prompt after a cache is not counted with an encoder; leave out cached_len")
         every = workload.logits == "all"
         logits = workload.prompt_len if every else 1.0
         tokens, earlier = workload.prompt_len, workload.cached_len
         step = Step(model, workload.batch, tokens, earlier, logits, plan, precision, attention, every_logit=every)
         return replace(step, source=workload.source_len, modalities=("", SOURCE) if model.has_encoder else ("",))
     raise BadInput(f"{type(workload).__name__} is many steps; count its Prefill and its Decode steps one by one")
-
-
-@dataclass(frozen=True, eq=False)
-class Least:
-    """What a block cannot do without: arithmetic, weights and cache once, messages.
-
-    after_cache  the arithmetic that no later token needs: in the last layer only positions with logits must do it
-    routed       whether some weights are experts that tokens choose
-    """
-
-    flops: tuple[Product, ...]
-    after_cache: tuple[Product, ...]
-    weights: tuple[Piece, ...]
-    cached: tuple[Piece, ...]
-    messages: tuple[Row, ...]
-    routed: bool
-
-
-@cache
-def compulsory(block: Block, cut: Plan) -> Least:
-    """The least of a block. Rows that a lookup reads of the model's own table are left out: a tied head reads them anyway,
-    and a floor may be low by a few rows."""
-    rows = program.inference(block, implementation("compulsory"), cut)
-    read = [p for row in rows for p in row.reads]
-    written = [p for row in rows for p in row.writes if p.tensor.role == CACHE]
-    weights = tuple(p for p in read if p.tensor.role == WEIGHT and not (p.tensor.touched and p.tensor.is_shared))
-    cached = tuple(p for p in read if p.tensor.role == CACHE)
-    kept = {op.name for op in passes.before_cache(block)}
-    flops = [pair for row in rows for pair in row.flops]
-    after = tuple(p for name, p in flops if name not in kept)
-    messages = tuple(row for row in rows if row.message is not None)
-    routed = any("evenness" in p.tensor.touched for p in weights)
-    return Least(tuple(p for _, p in flops), after, weights, (*cached, *written), messages, routed)
-
-
-def least_moved(row: Row, numbers: Numbers, precision: Precision) -> tuple[Num, Num]:
-    """Bytes that any algorithm for this message must send from a rank, and must bring to it."""
-    assert row.message is not None
-    buffer, ranks = program.message_size(row.message, numbers, precision)
-    send, receive = LEAST[row.message.kind]
-    return send(buffer, ranks), receive(buffer, ranks)
 
 
 def row_time(row: Row, cost: Cost, cluster: Cluster, rate: Num, assumptions: Assumptions) -> Num:

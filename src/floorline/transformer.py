@@ -37,6 +37,7 @@ class Stack:
     mask      which query-key pairs are visible where attention is counted "causal"
     decode    the block that runs while decoding, where it is another (absorbed latents, one step of a recurrence);
               its weights are those of ``block``
+    either    whether that block would do for any number of tokens, so that an engine may choose
     modality  "" for text; blocks of another one ("image") run only where the workload has some
     """
 
@@ -47,6 +48,7 @@ class Stack:
     sizes: Mapping[str, Num] = field(default_factory=dict)
     mask: Mask = causal
     decode: Block | None = None
+    either: bool = False
     modality: str = ""
 
     @property

@@ -67,7 +67,7 @@ class Experts:
             route("dispatch", f"{given}[BT{w}] -> xe[EC{w}]"),
             *self.experts(),
             route("dispatch_chances", "chances[BTE] -> slots[EC]"),
-            elementwise("weigh", f"ye[EC{w}] slots[EC] -> yw[EC{w}]", "weigh"),
+            elementwise("weigh", f"ye[EC{w}] slots[EC] -> yw[EC{w}]", "weigh", scales="ye"),
             route("combine", f"yw[EC{w}] -> {made}[BT{w}]"),
             *(self.project("latent_out", made, w, routed, "D") if self.latent else ()),
             *self.beside(source, target),

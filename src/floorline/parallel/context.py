@@ -14,10 +14,10 @@ from floorline.parallel.split import Split
 
 AXES = ("cpk", "cpg")
 # its ranks keep the same weights as those of data parallelism: gradients are summed over both groups in one message
-GATHERED = Split("data", AXES, (("T", AXES), ("S", AXES)))
+GATHERED = Split("data", AXES, (("T", AXES), ("S", AXES), ("M", AXES), ("C", AXES)))
 DECODING = Split("data", AXES, (("S", AXES),))
 EXCHANGED = Split(
-    "data", AXES, (("T", AXES), ("S", AXES)), kernels=(("attention", (("K", ("cpk",)), ("G", ("cpg",)))),)
+    "data", AXES, (("T", AXES), ("S", AXES), ("M", AXES), ("C", AXES)), kernels=(("attention", (("K", ("cpk",)), ("G", ("cpg",)))),)
 )
 
 
