@@ -50,6 +50,7 @@ class Fit(Result):
     max_batch        sequences of the asked length that fit, over all replicas [-]
     max_context      tokens that each sequence of the asked batch can have [-]
     max_concurrency  sequences of the asked length for which keys and values fit beside the largest prefill step [-]
+    source           tokens that the encoder reads for each, where there is one [-]
     suggestions      changes that make it fit, the cheapest first
     """
 
@@ -66,6 +67,7 @@ class Fit(Result):
     max_batch: Num
     max_context: Num
     max_concurrency: Num
+    source: Num = 0.0
     suggestions: tuple[str, ...] = ()
 
     @property
@@ -173,6 +175,7 @@ class Case:
             max_batch=most(lambda n: self.fits(n, length), MOST_SEQUENCES),
             max_context=minimum(most(lambda n: self.fits(batch, n), LONGEST), positions),
             max_concurrency=self.concurrency(memory.weights, length),
+            source=self.source,
             suggestions=suggestions(self, batch, length) if tight else (),
         )
 

@@ -122,7 +122,7 @@ def explain_params(model: Transformer) -> Explanation:
 def cache_by_tensor(answer: Fit, whole: str) -> Explanation:
     """The cache of layers that differ, or keep something else than keys and values: each tensor that is kept."""
     model, formats = answer.model, answer.precision
-    step = Step(model, answer.batch, 1.0, answer.length - 1.0, precision=formats)
+    step = Step(model, answer.batch, 1.0, answer.length - 1.0, precision=formats, source=answer.source)
     after = replace(step, earlier=answer.length)
     parts = tuple(
         Explanation(
@@ -204,8 +204,8 @@ def explain_memory(answer: Fit) -> Explanation:
         Explanation("weights", "parameters of one rank × bytes", f"formats: {form}", m.weights, "B"),
         Explanation(
             "KV cache",
-            "elements of one rank × bytes",
-            f"{plain(m.kv_cache / answer.precision.bytes('kv_cache'))} × {answer.precision.bytes('kv_cache'):g}",
+            "what one rank keeps of the tokens",
+            f"keys and values in {answer.precision.kv_cache}, states in fp32",
             m.kv_cache,
             "B",
         ),

@@ -44,7 +44,7 @@ def with_prediction_heads(model: Transformer) -> Transformer:
     added = (Stack(join(), count), replace(last, repeat=count, copies=None), replace(tail, repeat=count))
     order = model.order or (0,)
     sizes = {**model.sizes, "d": model.sizes["D"]}
-    return replace(model, stacks=(*model.stacks[:-1], shared, *added), sizes=sizes, order=order)
+    return replace(model, stacks=(*model.stacks[:-1], shared, *added), sizes=sizes, order=order, mtp=True)
 
 
 def announced(config: Mapping[str, object]) -> float:

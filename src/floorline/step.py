@@ -298,7 +298,9 @@ def single(model: Transformer, workload: Workload, plan: Parallelism, precision:
         if not all_true(number(workload.cached_len) == 0.0):
             generating(model, "cache before the prompt")
             if model.has_encoder:
-                raise BadInput(f"{model.name}: a prompt after a cache is not counted with an encoder; leave out cached_len")
+                raise BadInput(
+                    f"{model.name}: a prompt after a cache is not counted with an encoder; leave out cached_len"
+                )
         every = workload.logits == "all"
         logits = workload.prompt_len if every else 1.0
         tokens, earlier = workload.prompt_len, workload.cached_len

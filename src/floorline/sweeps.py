@@ -16,6 +16,7 @@ from floorline.estimates import Estimate, estimate
 from floorline.huggingface.read import read
 from floorline.memory import UTILISATION
 from floorline.num import Array, Num, floor, maximum
+from floorline.prediction_heads import with_prediction_heads
 from floorline.result import Result
 from floorline.rules import RULES
 from floorline.specs.accelerator import Cluster
@@ -246,8 +247,9 @@ class Point:
             if part in by:
                 result = replace(result, **{part: replace(getattr(result, part), **by[part])})
         if "config" in by:
-            model = read({**self.model.config, **by["config"]}, self.model.name, self.model.source)
-            model = replace(model, quantization=self.model.quantization)
+            old = self.model
+            model = read({**old.config, **by["config"]}, old.name, old.source, library=old.library)
+            model = replace(with_prediction_heads(model) if old.mtp else model, quantization=old.quantization)
             result = replace(result, model=model)
         if "hardware" in by:
             cluster = replace(

@@ -117,6 +117,8 @@ class Transformer(Result):
     learned_positions  whether that is a table, and so a hard limit
     order    of the text's layers, each the index of its stack among them, where kinds of layers alternate; () where one
              stack follows another
+    library  whether it counts as the transformers library computes
+    mtp      whether its multi-token-prediction heads are part of it
     frozen   parameters that are never trained [-]
     buffers  elements that are stored and are no parameters [-]
     config   the configuration as it was read
@@ -135,6 +137,8 @@ class Transformer(Result):
     max_positions: Num | None = None
     learned_positions: bool = False
     order: tuple[int, ...] = ()
+    library: bool = False
+    mtp: bool = False
     frozen: Num = 0.0
     buffers: Num = 0.0
     config: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -146,6 +146,7 @@ def figure(texts: list[str], given: Given) -> Explanation:
             fusion=fusion(given),
             gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
             max_num_batched_tokens=whole(given, "max_num_batched_tokens", STEP_TOKENS) or STEP_TOKENS,
+            source_len=whole(given, "source_len"),
             suggest=False,
         )
         return explain_kv(answer_fit) if name == "kv" else explain_memory(answer_fit)

@@ -113,7 +113,7 @@ class Config:
         """The raw value of a key, or None."""
         self.read.add(key)
         if key in self.values:
-            self.read |= {other for other in ALSO.get(key, ()) if same(self.values.get(other), self.values[key])}
+            self.read |= set(ALSO.get(key, ()))  # the first name counts
             return self.values[key]
         for other in ALSO.get(key, ()):
             if other in self.values:
@@ -125,14 +125,20 @@ class Config:
         """Whether a key is there, under its own name or another one of the family."""
         return key in self.values or any(other in self.values for other in ALSO.get(key, ()))
 
-    def count(self, key: str, default: float = 0.0) -> float:
-        """A whole number that may be zero, and is one number, not an array."""
+    def count(self, key: str, default: float = 0.0, least: float = 0.0) -> float:
+        """A whole number that may be zero, and is one number, not an array: it decides what there is.
+
+        raises BadInput for an array, or what is no whole number of at least ``least``
+        """
         value = self.get(key)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
-            raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a whole number, zero or more")
-        return float(value)
+        if isinstance(value, np.ndarray):
+            raise BadInput(f"{self.name}: {key} decides which layers there are; give one number at a time")
+        number_like = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number_like or not least <= float(value) <= LARGEST["size"] or value != int(value):  # type: ignore[arg-type, call-overload]
+            raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a whole number, {least:g} or more")
+        return float(value)  # type: ignore[arg-type]
 
     def size(self, key: str, default: Num | None = None, most: float = LARGEST["size"]) -> Num:
         """A positive whole number (or an array of them, in a sweep).
@@ -245,7 +251,7 @@ class Config:
                 continue
             if (
                 (looks_like_size(key) or self.near_miss(key))
-                and isinstance(value, (int, float, str, list))
+                and isinstance(value, (int, float, str, list, np.ndarray))
                 and not isinstance(value, bool)
             ):
                 known = sorted(k for k in self.read if looks_like_size(k))
@@ -253,11 +259,6 @@ class Config:
                     f"{self.name}: the key {key!r} ({value!r}) looks like a size that a {self.values.get('model_type')!r} "
                     f"model does not have; expected one of {', '.join(known)}; remove it or set it to null"
                 )
-
-
-def same(one: object, other: object) -> bool:
-    """Whether two values of a configuration are alike; arrays of a sweep are only themselves."""
-    return one is other or (not isinstance(one, np.ndarray) and not isinstance(other, np.ndarray) and one == other)
 
 
 def looks_like_size(key: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+import numpy as np
+
 from floorline.block import Block
 from floorline.blocks.attention import Attention
 from floorline.blocks.feed_forward import FeedForward
@@ -14,7 +16,7 @@ from floorline.blocks.norm import LAYER_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.config import Config
 from floorline.masks import causal, everything
-from floorline.num import Num, all_true, number
+from floorline.num import Num, number
 from floorline.transformer import Stack, Transformer
 
 LABELS = Dense(name="labels", to="L")
@@ -99,10 +101,15 @@ def is_decoder(config: Config) -> bool:
 def same(one: Num, other: Num) -> bool:
     """Whether two sizes are equal, array or not.
 
+    raises BadInput where they are at some points of an array and not at others: whether a matmul is there is no number
+
     >>> same(768.0, 768.0)
     True
     """
-    return all_true(number(one) == number(other))
+    equal = np.asarray(number(one) == number(other))
+    if np.any(equal) and not np.all(equal):
+        raise BadInput("two widths are equal at some points and differ at others; ask for the one kind or the other")
+    return bool(np.all(equal))
 
 
 def stacked(block: Block, repeat: Num, copies: Num | None = None, *, decoder: bool = False) -> Stack:

@@ -13,6 +13,7 @@ Each method is a function from its settings to a Quantization; what it adds to a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,7 +41,10 @@ def whole(settings: Settings, key: str, default: float, name: str) -> float:
     raises BadInput where it is none
     """
     value = settings.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value > 1e6:
+    fits = (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and -1 <= value <= 1e6 and value == int(value)
+    )
+    if not fits or (key != "group_size" and key != "q_group_size" and value < 1) or value == 0:
         raise BadInput(f"{name}: quantization_config's {key} is {str(value)[:40]!r}; expected a whole number")
     return float(value)
 
@@ -48,6 +52,8 @@ def whole(settings: Settings, key: str, default: float, name: str) -> float:
 def skips(settings: Settings, *keys: str) -> tuple[str, ...]:
     """Modules that stay as they were, from the first of some keys that is set."""
     for key in keys:
+        if settings.get(key) and not isinstance(settings[key], list):
+            raise TypeError(f"{key} is no list")
         if settings.get(key):
             return tuple(whole_name(str(x)) for x in settings[key])
     return ()
@@ -119,6 +125,8 @@ def fp8(settings: Settings, name: str) -> Quantization:
                 f"{name}: weight_block_size is {str(block)[:40]!r}; expected two numbers, outputs and inputs"
             )
         across, along = (float(x) for x in block)
+        if across < 1.0 or along < 1.0:
+            raise ValueError(f"blocks of {across:g} by {along:g}")
         form = Format(f"fp8, blocks of {across:g} × {along:g}", 8.0, (along, across), 32.0)
     skipped = skips(settings, "modules_to_not_convert", "ignored_layers")
     rules = (("experts", MXFP4), ("", form)) if settings.get("expert_dtype") == "fp4" else (("", form),)
@@ -184,6 +192,8 @@ def compressed(weights: Settings, inputs: Settings | None, name: str) -> Format:
         return Format(f"{kind}, rows", bits, (0.0, 1.0), 16.0, zero, matrix_bits=extra)
     if strategy == "block":
         across, along = (float(x) for x in weights.get("block_structure") or (128, 128))
+        if across < 1.0 or along < 1.0:
+            raise ValueError(f"blocks of {across:g} by {along:g}")
         return Format(f"{kind}, blocks of {across:g} × {along:g}", bits, (along, across), 16.0, matrix_bits=extra)
     if strategy == "tensor_group":
         return NVFP4
@@ -295,10 +305,16 @@ def read(config: Config) -> Quantization | None:
     if not isinstance(settings, Mapping):
         raise BadInput(f"{config.name}: quantization_config is {str(settings)[:40]!r}; expected an object")
     method = settings.get("quant_method") or guessed(settings)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         known = list(METHODS)
         raise BadInput(
             f"{config.name}: quant_method {str(method)[:40]!r} is not known; {near(str(method), known)}; expected one of "
             f"{', '.join(known)}; set quantization_config to null to have the model without it"
         )
-    return METHODS[method](settings, config.name)
+    try:
+        return METHODS[method](settings, config.name)
+    except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
+        raise BadInput(
+            f"{config.name}: quantization_config cannot be read as {method} settings ({str(error)[:60]}); expected what that "
+            "method writes, or null to have the model without it"
+        ) from None

@@ -94,5 +94,10 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "", *,
     if quantized and FORMATS[stored] == "fp8":
         stored = "bfloat16"  # of what stays unquantised
     return replace(
-        model, source=source, format=FORMATS[stored], config=dict(values), quantization=quantized or model.quantization
+        model,
+        source=source,
+        format=FORMATS[stored],
+        config=dict(values),
+        library=library,
+        quantization=quantized or model.quantization,
     )

@@ -17,7 +17,10 @@ AXES = ("cpk", "cpg")
 GATHERED = Split("data", AXES, (("T", AXES), ("S", AXES), ("M", AXES), ("C", AXES)))
 DECODING = Split("data", AXES, (("S", AXES),))
 EXCHANGED = Split(
-    "data", AXES, (("T", AXES), ("S", AXES), ("M", AXES), ("C", AXES)), kernels=(("attention", (("K", ("cpk",)), ("G", ("cpg",)))),)
+    "data",
+    AXES,
+    (("T", AXES), ("S", AXES), ("M", AXES), ("C", AXES)),
+    kernels=(("attention", (("K", ("cpk",)), ("G", ("cpg",)))),),
 )
 
 

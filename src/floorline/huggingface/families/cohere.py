@@ -33,12 +33,13 @@ def read(config: Config) -> Transformer:
     )
     ffn = FeedForward(config.activation("hidden_act", "silu"), gated=True)
     block = parallel(Branch(part=attention, before=SCALE_NORM), Branch(part=ffn))
-    every = config.count("sliding_window_pattern", 4.0)
+    every = config.count("sliding_window_pattern", 4.0, least=1.0)
 
     def rule(i: int) -> str:
         return "sliding_attention" if (i + 1) % every else "full_attention"
 
     stacks, order = text_layers(config, block, rule if second else None, 4096.0)
+    config.get("head_dim")  # the second generation's is always the width over the heads
     sizes = {**head_sizes(config, head_dim="" if second else "head_dim"), "F": config.size("intermediate_size")}
     tied = config.flag("tie_word_embeddings", True)
     return language_model(config, sizes, stacks, SCALE_NORM, tied=tied, order=order)

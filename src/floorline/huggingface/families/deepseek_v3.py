@@ -97,7 +97,9 @@ def read(config: Config) -> Transformer:
         branches = (Branch(part=mixer, before=RMS_NORM), Branch(part=parts[ffn], before=RMS_NORM))
         absorbed = (Branch(part=replace(mixer, absorbed=True), before=RMS_NORM), branches[1])
         name = "block" if ffn == "sparse" else "dense_block"
-        return Stack(layer(*branches, name=name), decode=None if config.library else layer(*absorbed, name=name), either=True)
+        return Stack(
+            layer(*branches, name=name), decode=None if config.library else layer(*absorbed, name=name), either=True
+        )
 
     stacks, order = by_kind(kinds(config, own), make)
     tied = config.flag("tie_word_embeddings", False)

@@ -62,8 +62,8 @@ def parts(config: Config) -> tuple[dict[str, Part], dict[str, Part]]:
 def kinds_of(config: Config) -> list[str]:
     """The kind of each layer: "mamba dense", "attention experts", …"""
     experts = config.count("num_experts", 16.0)
-    mixer = config.count("attn_layer_period", 8.0), config.count("attn_layer_offset", 4.0)
-    after = config.count("expert_layer_period", 2.0), config.count("expert_layer_offset", 1.0)
+    mixer = config.count("attn_layer_period", 8.0, 1.0), config.count("attn_layer_offset", 4.0)
+    after = config.count("expert_layer_period", 2.0, 1.0), config.count("expert_layer_offset", 1.0)
 
     def kind(i: int) -> str:
         dense = i % after[0] != after[1] or experts <= 1.0

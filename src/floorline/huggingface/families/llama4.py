@@ -69,10 +69,10 @@ def text_stacks(
 ) -> tuple[tuple[Stack, ...], tuple[int, ...]]:
     """Layers by what they see, whether they turn positions, and whether they have experts."""
     count = whole_layers(config)
-    every = config.count("no_rope_layer_interval", 4.0)
+    every = config.count("no_rope_layer_interval", 4.0, least=1.0)
     listed = numbers(config, "no_rope_layers") or [int((i + 1) % every != 0) for i in range(count)]
     kinds = layer_types(config, count, lambda i: "chunked_attention" if listed[i] else "full_attention")
-    step = int(config.count("interleave_moe_layer_step", 1.0))
+    step = int(config.count("interleave_moe_layer_step", 1.0, least=1.0))
     given = numbers(config, "moe_layers")
     sparse = set(range(step - 1, count, step) if given is None else given)
     words = [f"{kind} {int(bool(listed[i]))} {int(i in sparse)}" for i, kind in enumerate(kinds)]

@@ -223,7 +223,7 @@ def never(config: Config, own: Mixture) -> None:
 
 def stepped(config: Config, own: Mixture) -> Callable[[int], bool] | None:
     """Plain layers as ``mlp_only_layers`` lists them, and between those that ``decoder_sparse_step`` counts."""
-    step, listed = config.count("decoder_sparse_step", 1.0), config.get("mlp_only_layers") or []
+    step, listed = config.count("decoder_sparse_step", 1.0, least=1.0), config.get("mlp_only_layers") or []
     if not isinstance(listed, list):
         raise BadInput(f"{config.name}: mlp_only_layers is {str(listed)[:40]!r}; expected a list of layers' indices")
     return None if step == 1.0 and not listed else lambda i: i in listed or (i + 1) % step != 0

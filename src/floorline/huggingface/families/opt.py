@@ -10,6 +10,7 @@ from floorline.blocks.layer import Branch, layer
 from floorline.blocks.norm import LAYER_NORM, PLAIN_NORM
 from floorline.huggingface.common import drops, head_sizes, layers
 from floorline.huggingface.config import Config
+from floorline.huggingface.encoders import same
 from floorline.transformer import Stack, Transformer
 
 
@@ -30,7 +31,7 @@ def read(config: Config) -> Transformer:
     last = norm if first and not config.flag("_remove_final_layer_norm", False) else None
     heads = head_sizes(config, kv_heads="", head_dim="")
     positions, table = config.size("max_position_embeddings", 2048.0), config.size("word_embed_proj_dim", heads["D"])
-    narrow = "w" if table != heads["D"] else ""
+    narrow = "" if same(table, heads["D"]) else "w"
     sizes = {**heads, "F": config.size("ffn_dim"), "V": config.size("vocab_size"), "P": positions + 2.0, "w": table}
     tied = config.flag("tie_word_embeddings", True)
     stacks = (

@@ -101,8 +101,8 @@ def layer_kinds(config: Config, own: Relative) -> list[str]:
 
     raises BadInput where layer_types lists too few layers
     """
-    count, every = whole_layers(config, default=own.depth), config.size("full_attention_interval", 4.0)
-    mixers = kinds(config, "layer_types") or [MIXERS[(i + 1) % float(every) == 0] for i in range(count)]
+    count, every = whole_layers(config, default=own.depth), config.count("full_attention_interval", 4.0, least=1.0)
+    mixers = kinds(config, "layer_types") or [MIXERS[(i + 1) % every == 0] for i in range(count)]
     if len(mixers) < count:
         raise BadInput(
             f"{config.name}: layer_types lists {len(mixers)} layers of {count}; expected one word for each layer"
@@ -118,7 +118,7 @@ def feed_forwards(config: Config, own: Relative) -> Callable[[int], bool]:
     """
     if not own.stepped:
         return lambda i: own.experts == 0.0
-    step, listed = config.count("decoder_sparse_step", 1.0), config.get("mlp_only_layers") or []
+    step, listed = config.count("decoder_sparse_step", 1.0, least=1.0), config.get("mlp_only_layers") or []
     if not isinstance(listed, list):
         raise BadInput(f"{config.name}: mlp_only_layers is {str(listed)[:40]!r}; expected a list of layers' indices")
     none = config.count("num_experts", own.experts) == 0.0

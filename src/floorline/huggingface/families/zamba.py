@@ -54,7 +54,7 @@ def read(config: Config) -> Transformer:
 def layer_kinds(config: Config) -> list[str]:
     """The kind of each layer: listed, or two Mamba layers, a hybrid one, and then one in each period."""
     listed = kinds(config, "layers_block_type", "layer_types")
-    period, offset = config.count("attn_layer_period", 6.0), config.count("attn_layer_offset", 4.0)
+    period, offset = config.count("attn_layer_period", 6.0, 1.0), config.count("attn_layer_offset", 4.0)
     count = whole_layers(config, default=76.0)
     rest = [LAYERS[i % period == offset] for i in range(count - 3)]
     return known(config, listed or ["linear_attention", "linear_attention", "hybrid", *rest], LAYERS)

@@ -14,11 +14,12 @@ from floorline.blocks.layer import Branch, layer
 from floorline.blocks.mamba2 import Mamba2
 from floorline.blocks.norm import RMS_NORM
 from floorline.blocks.shared_transformer import SharedTransformer, hybrid
+from floorline.errors import BadInput
 from floorline.huggingface.common import by_kind, drops, language_model
 from floorline.huggingface.config import Config, divide
 from floorline.huggingface.families.zamba import LAYERS, wide_heads
 from floorline.huggingface.state_space import ignore, kinds, known, stepping
-from floorline.num import Num
+from floorline.num import Num, all_true
 from floorline.transformer import Stack, Transformer
 
 FRONT = ("linear_attention", *(("linear_attention",) * 5 + ("hybrid",)) * 7)
@@ -81,8 +82,14 @@ def sizes(config: Config) -> dict[str, Num]:
     """Sizes of all letters."""
     width, heads = config.size("hidden_size", 2560.0), config.size("n_mamba_heads", 8.0)
     inner = config.size("mamba_expand", 2.0) * width
+    shared = wide_heads(config, width, 32.0, None)
+    if not all_true(shared["A"] == 2.0 * width) or not all_true(shared["H"] * shared["K"] * shared["G"] == 2.0 * width):
+        raise BadInput(
+            f"{config.name}: attention_hidden_size and attention_head_dim are read as twice the width and its share; "
+            "leave them out"
+        )
     return {
-        **wide_heads(config, width, 32.0, None),
+        **shared,
         "F": config.size("intermediate_size", 4.0 * width),
         "r": config.size("adapter_rank", 128.0),
         "h": heads,
