@@ -4,6 +4,7 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,9 @@ from floorline.transformer import Transformer
 VARIANTS = Path(__file__).parents[1] / "validation/variants"
 CLUSTER = load_cluster("h100-sxm")
 FILES = sorted(VARIANTS.glob("*.jsonl"))
+CONFIGS, CACHES = 1804, 1009
+FLOPS = {"decode": 1095, "forward": 641, "fwd+bwd": 784, "fwd+bwd+ckpt": 741, "prefill": 1487}
+"""How many there are; what the library itself could not run is not among them."""
 
 
 @cache
@@ -77,7 +81,11 @@ def different_parameters(made: Transformer, expected: dict[str, int]) -> Iterato
 
 
 def test_there_are_variants() -> None:
-    assert sum(len(cases(path)) for path in FILES) >= 300
+    """So that none is dropped silently: configurations, and rows of each kind."""
+    every = [case for path in FILES for case in cases(path)]
+    assert len(every) == CONFIGS
+    assert Counter(row["mode"] for case in every for row in case["flops"]) == FLOPS
+    assert sum(bool(case.get("kv")) for case in every) == CACHES
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -217,7 +217,8 @@ def part_messages(part: Part, times: Num, precision: Precision) -> Iterator[Mess
             continue
         once = tensor.role == GRADIENT or part.name == "update"
         sent = program.price(row, part.numbers, precision).sent
-        repeat = part.stack.stored if once else part.stack.repeat * times
+        copies = 1.0 if tensor.is_shared else part.stack.stored
+        repeat = copies if once else part.stack.repeat * times
         yield Message(f"{part.stack.block.name}.{row.name}", part.name, row.message.kind, ranks, buffer, sent, repeat)
 
 

@@ -312,7 +312,12 @@ def read(config: Config) -> Quantization | None:
             f"{', '.join(known)}; set quantization_config to null to have the model without it"
         )
     try:
-        return METHODS[method](settings, config.name)
+        found = METHODS[method](settings, config.name)
+        for pattern in (*(pattern for pattern, _ in found.rules), *found.skipped):
+            re.compile(pattern.removeprefix("re:"))
+        return found
+    except BadInput:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
         raise BadInput(
             f"{config.name}: quantization_config cannot be read as {method} settings ({str(error)[:60]}); expected what that "
