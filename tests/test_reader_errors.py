@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from floorline.catalogue.load import model_entry, names
+from floorline.catalogue.load import model_entry
+from floorline.catalogue.spelling import names
 from floorline.errors import FloorlineError
 from floorline.huggingface.read import read
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from floorline.block import Block
-from floorline.blocks.embedding import embedding, head
+from floorline.blocks.embedding import embedding
 from floorline.blocks.norm import Norm
 from floorline.errors import BadInput
 from floorline.huggingface.config import LARGEST, Config, divide
+from floorline.huggingface.tops import top
 from floorline.masks import Mask, causal, chunk, window
 from floorline.num import Num
 from floorline.transformer import Stack, Transformer
@@ -156,7 +157,7 @@ def language_model(
     longest: str = "max_position_embeddings",
     learned: bool = False,
 ) -> Transformer:
-    """Layers between a token table and a head.
+    """Layers between a token table and a head, or what the class in ``architectures`` has instead.
 
     norm     before the head
     tied     whether the head reads the token table
@@ -166,8 +167,8 @@ def language_model(
     learned  whether positions are a table, and that a hard limit
     """
     most = config.given(longest)
-    ends = Stack(start or embedding()), Stack(head(tied=tied, norm=norm, bias=bias), tokens=(("T", "O"),))
+    first, last = Stack(start or embedding()), top(config, norm, tied=tied, bias=bias)
     made = {**sizes, "V": config.size("vocab_size", sizes.get("V"))}
     return Transformer(
-        config.name, made, (ends[0], *stacks, ends[1]), max_positions=most, order=order, learned_positions=learned
+        config.name, made, (first, *stacks, *last), max_positions=most, order=order, learned_positions=learned
     )

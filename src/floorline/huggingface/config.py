@@ -59,6 +59,16 @@ ALSO = {
     "n_routed_experts": ("num_local_experts", "num_experts"),
 }
 """Other names of a key that transformers takes too (the ``attribute_map`` of its configurations)."""
+SYNONYMS = {
+    "num_heads": ("num_attention_heads", "n_head"),
+    "num_layers": ("num_hidden_layers", "n_layer"),
+    "ffn_hidden_size": ("intermediate_size", "n_inner"),
+    "n_positions": ("max_position_embeddings",),
+    "hidden_dim": ("hidden_size",),
+    "head_dim": ("attention_head_dim",),
+    "block_size": ("max_position_embeddings",),
+}
+"""Keys that some configurations have besides the one that is read, with the same value."""
 SIZE_WORDS = ("size", "dim", "num_", "heads", "layers", "experts", "rank", "width", "intermediate", "inner")
 HARMLESS = {
     "num_labels",
@@ -77,6 +87,15 @@ HARMLESS = {
     "embedding_size_note",
     "chunk_size_feed_forward",
     "rotary_dim",
+    "max_window_layers",
+    "_num_labels",
+    "pooler_size_per_head",
+    "pooler_fc_size",
+    "pooler_num_fc_layers",
+    "pooler_num_attention_heads",
+    "tokenizer_vocab_size",
+    "padded_vocab_size",
+    "model_dtype",
     "rope_theta",
     "n_group",
     "topk_group",
@@ -107,6 +126,7 @@ class Config:
         self.values = values
         self.name = name
         self.library = library
+        self.inner = False
         self.read: set[str] = set()
 
     def get(self, key: str) -> object:
@@ -167,7 +187,9 @@ class Config:
 
     def given(self, key: str) -> Num | None:
         """A size, or None where the key is null or left out."""
-        return None if self.get(key) is None else self.size(key)
+        value = self.get(key)
+        unused = key == "sliding_window" and not isinstance(value, (bool, np.ndarray)) and value == 0
+        return None if value is None or unused else self.size(key)
 
     def sizes(self, key: str, values: Array, most: float) -> Num:
         """An array of positive whole numbers, in a sweep."""
@@ -222,7 +244,9 @@ class Config:
         value = self.get(key)
         if not isinstance(value, Mapping):
             raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected an object with the part's own keys")
-        return Config(value, f"{self.name} {key}", self.library)
+        inside = Config(value, f"{self.name} {key}", self.library)
+        inside.inner = True
+        return inside
 
     def near_miss(self, key: str) -> bool:
         """Whether a key is nearly one that was read: a typing error."""
@@ -235,30 +259,38 @@ class Config:
 
         raises BadInput that names the key
         """
-        for key, value in self.values.items():
-            if key in STRUCTURAL and key not in self.read and value:
+        unread = {k: v for k, v in self.values.items() if k not in self.read and k not in HARMLESS and not empty(v)}
+        for key in STRUCTURAL & unread.keys():
+            if key != "sliding_window" or self.values.get("use_sliding_window") is not False:
                 raise BadInput(
                     f"{self.name}: {key} is set, which is not read for a {self.values.get('model_type')!r} model yet; "
                     "set it to null to have the model without it"
                 )
-            if (
-                key in self.read
-                or key in HARMLESS
-                or value is None
-                or (isinstance(value, (int, float)) and value == 0)
-                or key.endswith(("_token_id", "_dropout", "_eps", "_theta"))
-            ):
-                continue
-            if (
-                (looks_like_size(key) or self.near_miss(key))
-                and isinstance(value, (int, float, str, list, np.ndarray))
-                and not isinstance(value, bool)
-            ):
-                known = sorted(k for k in self.read if looks_like_size(k))
-                raise BadInput(
-                    f"{self.name}: the key {key!r} ({value!r}) looks like a size that a {self.values.get('model_type')!r} "
-                    f"model does not have; expected one of {', '.join(known)}; remove it or set it to null"
-                )
+        odd = {k: v for k, v in unread.items() if self.suspicious(k, v)}
+        if odd:
+            known = sorted(k for k in self.read if looks_like_size(k) and k in self.values)
+            kind = self.values.get("model_type")
+            many = len(odd) > 1
+            raise BadInput(
+                f"{self.name}: {'the keys' if many else 'the key'} {', '.join(f'{k!r} ({v!r})' for k, v in odd.items())} "
+                f"{'look like sizes' if many else 'looks like a size'} that a {kind!r} model does not have; "
+                f"expected one of {', '.join(known)}; where it changes nothing, remove it or set it to null"
+            )
+
+    def suspicious(self, key: str, value: object) -> bool:
+        """Whether an unread key may say something about sizes: a number under such a name, or a typing error."""
+        if key.startswith("_") or key.endswith(("_token_id", "_dropout", "_eps", "_theta")) or isinstance(value, bool):
+            return False
+        if any(self.values.get(main) == value for main in SYNONYMS.get(key, ())):
+            return False
+        if isinstance(value, str):
+            return self.near_miss(key)
+        return isinstance(value, (int, float, list, np.ndarray)) and (looks_like_size(key) or self.near_miss(key))
+
+
+def empty(value: object) -> bool:
+    """Whether a value says that there is nothing: null, zero, false."""
+    return value is None or (isinstance(value, (int, float)) and value == 0)
 
 
 def looks_like_size(key: str) -> bool:

@@ -6,11 +6,12 @@ Beyond Hugging Face's fields a ``bias`` of false leaves out every bias, as nanoG
 from __future__ import annotations
 
 from floorline.blocks.attention import Attention
-from floorline.blocks.embedding import embedding, head
+from floorline.blocks.embedding import embedding
 from floorline.blocks.feed_forward import FeedForward
 from floorline.blocks.layer import Branch, layer
 from floorline.blocks.norm import LAYER_NORM, SCALE_NORM
 from floorline.huggingface.config import LARGEST, Config, divide
+from floorline.huggingface.tops import top
 from floorline.transformer import Stack, Transformer
 
 
@@ -41,6 +42,6 @@ def read(config: Config) -> Transformer:
     stacks = (
         Stack(embedding(positions=True, drop=config.share("embd_pdrop", 0.1) > 0.0)),
         Stack(block, config.size("n_layer", 12.0, most=LARGEST["layers"])),
-        Stack(head(tied=tied, norm=norm), tokens=(("T", "O"),)),
+        *top(config, norm, tied=tied),
     )
     return Transformer(config.name, sizes, stacks, max_positions=positions, learned_positions=True)

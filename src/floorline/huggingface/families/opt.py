@@ -4,13 +4,14 @@ fields: transformers, configuration_opt.py and modeling_opt.py; Zhang et al. 202
 from __future__ import annotations
 
 from floorline.blocks.attention import Attention
-from floorline.blocks.embedding import embedding, head
+from floorline.blocks.embedding import embedding
 from floorline.blocks.feed_forward import FeedForward
 from floorline.blocks.layer import Branch, layer
 from floorline.blocks.norm import LAYER_NORM, PLAIN_NORM
 from floorline.huggingface.common import drops, head_sizes, layers
 from floorline.huggingface.config import Config
 from floorline.huggingface.encoders import same
+from floorline.huggingface.tops import top
 from floorline.transformer import Stack, Transformer
 
 
@@ -37,6 +38,6 @@ def read(config: Config) -> Transformer:
     stacks = (
         Stack(embedding(positions=True, projected=narrow, early=True)),
         Stack(block, layers(config)),
-        Stack(head(tied=tied, norm=last, narrowed=narrow), tokens=(("T", "O"),)),
+        *top(config, last, tied=tied, narrowed=narrow),
     )
     return Transformer(config.name, sizes, stacks, max_positions=positions, learned_positions=True)
