@@ -249,10 +249,29 @@ def nvfp4(settings: Settings, name: str) -> Quantization:
 
 def mlx(settings: Settings, name: str) -> Quantization:
     """Apple's MLX: groups with a 16-bit scale and a 16-bit bias; the token table and the head too."""
-    bits, size = whole(settings, "bits", 4, name), whole(settings, "group_size", 64, name)
-    form = Format(f"{bits:g} bit, groups of {size:g}", bits, (size, 1.0), 16.0, 16.0)
     kinds = (LINEAR, EXPERT, HEAD, TABLE)
-    return Quantization(method="mlx", rules=(("", form),), kinds=kinds, everywhere=True)
+    modules = {k: v for k, v in settings.items() if isinstance(v, (Mapping, bool)) and "." in k}
+    own = tuple((f"re:.*{re.escape(k)}", mlx_format(v, name)) for k, v in modules.items() if isinstance(v, Mapping))
+    plain = tuple(whole_name(k) for k, v in modules.items() if v is False)
+    rules = (*own, ("", mlx_format(settings, name)))
+    return Quantization(method="mlx", rules=rules, kinds=kinds, skipped=plain, everywhere=True)
+
+
+MLX_MODES = {
+    "mxfp4": Format("mxfp4", 4.0, (32.0, 1.0), 8.0),
+    "nvfp4": Format("nvfp4", 4.0, (16.0, 1.0), 8.0),
+    "mxfp8": Format("mxfp8", 8.0, (32.0, 1.0), 8.0),
+}
+"""Modes with an 8-bit scale for each group and no bias. Source: mlx, mlx/ops.cpp, ``quantize``."""
+
+
+def mlx_format(settings: Settings, name: str) -> Format:
+    """The format of a module: of a mode, or integers in groups with a scale and a bias."""
+    mode = settings.get("mode", "affine")
+    if mode in MLX_MODES:
+        return MLX_MODES[mode]
+    bits, size = whole(settings, "bits", 4, name), whole(settings, "group_size", 64, name)
+    return Format(f"{bits:g} bit, groups of {size:g}", bits, (size, 1.0), 16.0, 16.0)
 
 
 METHODS: dict[str, Callable[[Settings, str], Quantization]] = {
@@ -267,6 +286,15 @@ METHODS: dict[str, Callable[[Settings, str], Quantization]] = {
     "nvfp4": nvfp4,
     "mlx": mlx,
 }
+
+OTHER_NAMES = {
+    "gptq_marlin": "gptq",
+    "awq_marlin": "awq",
+    "auto-round": "gptq",
+    "intel/auto-round": "gptq",
+    "modelopt_fp4": "nvfp4",
+}
+"""Names of engines and tools for what another method stores."""
 
 DEFAULTS: dict[str, Quantization] = {
     "gptq": gptq({}, "gptq"),
@@ -298,13 +326,16 @@ def read(config: Config) -> Quantization | None:
     >>> read(Config({"quantization_config": settings}, "mine")).label
     'gptq (4 bit, groups of 128)'
     """
-    text = config.get("text_config")
-    settings = config.get("quantization_config") or (isinstance(text, Mapping) and text.get("quantization_config"))
+    text, older = config.get("text_config"), config.get("quantization")
+    settings = (
+        config.get("quantization_config") or older or (isinstance(text, Mapping) and text.get("quantization_config"))
+    )
     if not settings:
         return None
     if not isinstance(settings, Mapping):
         raise BadInput(f"{config.name}: quantization_config is {str(settings)[:40]!r}; expected an object")
     method = settings.get("quant_method") or guessed(settings)
+    method = OTHER_NAMES.get(method, method) if isinstance(method, str) else method
     if not isinstance(method, str) or method not in METHODS:
         known = list(METHODS)
         raise BadInput(

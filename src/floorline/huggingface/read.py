@@ -21,6 +21,11 @@ FORMATS = {
     "bfloat16": "bf16",
     "float8_e4m3fn": "fp8",
     "float8_e5m2": "fp8",
+    "half": "fp16",
+    "fp16": "fp16",
+    "bf16": "bf16",
+    "fp32": "fp32",
+    "float": "fp32",
     "auto": "bf16",
 }
 REGISTERED: dict[str, Reader] = {}
@@ -79,6 +84,13 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "", *,
         )
     found = reader(kind) if isinstance(kind, str) else None
     if found is None:
+        text = values.get("text_config")
+        inside = text.get("model_type") if isinstance(text, Mapping) else None
+        if isinstance(inside, str) and reader(inside):
+            raise BadInput(
+                f"{name}: model_type {str(kind)[:40]!r} is not known, but its text part is a {inside!r}: give its text_config "
+                "as a configuration of its own to have the language model alone"
+            )
         raise BadInput(
             f"{name}: model_type {str(kind)[:40]!r} is not known; {near(str(kind), known)} "
             "(docs/architecture.md says how to add one: one file)"

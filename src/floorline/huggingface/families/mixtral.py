@@ -37,6 +37,7 @@ class Mixture:
     shared_gate  whether a learned number for each token scales it
     bias         of the experts' and the router's matmuls
     score        of the router
+    plain        inner width of a plain layer, where intermediate_size is left out
     dense        which layers have a plain feed-forward instead: "" none, "step" as mlp_only_layers and decoder_sparse_step
                  say, "first" the first_k_dense_replace first
     dense_first  where that key is left out
@@ -53,6 +54,7 @@ class Mixture:
     shared_gate: bool = False
     bias: bool = False
     score: str = "softmax"
+    plain: Num | None = None
     dense: str = ""
     dense_first: float = 0.0
     qk_norm: str = ""
@@ -82,6 +84,7 @@ MIXTURES = {
         width=("moe_intermediate_size", 1408.0),
         shared="shared_expert_intermediate_size",
         shared_gate=True,
+        plain=5632.0,
         dense="step",
     ),
     "qwen3_moe": Mixture(
@@ -89,6 +92,7 @@ MIXTURES = {
         experts=("num_experts", 128.0),
         chosen=8.0,
         width=("moe_intermediate_size", 768.0),
+        plain=6144.0,
         dense="step",
     ),
     "glm4_moe": Mixture(
@@ -98,6 +102,7 @@ MIXTURES = {
         width=("moe_intermediate_size", 1408.0),
         shared="n_shared_experts",
         score="sigmoid",
+        plain=10944.0,
         dense="first",
         dense_first=1.0,
         qk_norm="use_qk_norm",
@@ -174,7 +179,7 @@ def expert_sizes(config: Config, own: Mixture) -> dict[str, Num]:
             f"{config.name}: num_experts_per_tok is {chosen:g} of {count:g} experts; expected at most as many"
         )
     width = config.size(*own.width)
-    dense = config.size("intermediate_size", width) if own.dense else width
+    dense = config.size("intermediate_size", own.plain) if own.dense else width
     found = {"E": count, "k": chosen, "f": width, "F": dense}
     if own.shared.startswith("n_"):
         return {**found, "s": config.size(own.shared, 1.0) * width}

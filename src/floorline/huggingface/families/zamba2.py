@@ -88,6 +88,10 @@ def sizes(config: Config) -> dict[str, Num]:
             f"{config.name}: attention_hidden_size and attention_head_dim are read as twice the width and its share; "
             "leave them out"
         )
+    if not all_true(config.size("mamba_headdim", inner / heads) * heads == inner):
+        raise BadInput(
+            f"{config.name}: n_mamba_heads × mamba_headdim is not mamba_expand × hidden_size; expected sizes that fit together"
+        )
     return {
         **shared,
         "F": config.size("intermediate_size", 4.0 * width),
