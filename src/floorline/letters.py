@@ -2,7 +2,9 @@
 
 Reserved across the project: ``B`` batch, ``T`` tokens in the query, ``S`` tokens attended to, ``D`` model width,
 ``K`` key/value heads, ``G`` query heads for each of them, ``H`` head width, ``F`` feed-forward width, ``E`` experts,
-``V`` vocabulary, ``P`` positions, ``O`` positions whose logits are computed. Other letters are local to a block.
+``V`` vocabulary, ``P`` positions, ``O`` positions whose logits are computed, ``k f s C`` of mixtures (experts per token, an
+expert's width, the shared ones', slots of an expert), ``M`` encoder tokens, ``R`` relative buckets, ``Y`` token types, ``h I`` of states.
+Other letters are local to a block.
 """
 
 from __future__ import annotations
@@ -34,6 +36,13 @@ MEANING = {
     "P": "positions",
     "O": "positions with logits",
     "E": "experts",
+    "k": "experts per token",
+    "f": "width of an expert",
+    "s": "width of the shared experts",
+    "M": "tokens of the encoder",
+    "Y": "token types",
+    "h": "state heads",
+    "I": "inner width of a state-space layer",
 }
 
 OPERAND = re.compile(r"(/?[A-Za-z_][\w.]*)\[([A-Za-z]*)\]")

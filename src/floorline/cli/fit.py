@@ -5,7 +5,7 @@ from __future__ import annotations
 from floorline.capacity import Fit, fit
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import FORMAT, HARDWARE, PLAN, cluster, fusion, parallelism, precision, share, whole
-from floorline.cli.model import CONVENTION, JSON, MODEL, MTP, QUANTIZATION, SET, load
+from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.implementations import FUSIONS
 from floorline.memory import STEP_TOKENS, UTILISATION
@@ -14,10 +14,7 @@ from floorline.units import gib, integer
 
 FLAGS = (
     JSON,
-    SET,
-    CONVENTION,
-    MTP,
-    QUANTIZATION,
+    *READ,
     *HARDWARE,
     *PLAN,
     *FORMAT,

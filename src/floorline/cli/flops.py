@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import build, fusion, of_spec, whole
-from floorline.cli.model import CONVENTION, JSON, MODEL, MTP, SET, load
+from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import Count, count
 from floorline.errors import BadInput
@@ -18,9 +18,7 @@ from floorline.units import data, integer
 
 FLAGS = (
     JSON,
-    SET,
-    CONVENTION,
-    MTP,
+    *READ,
     *of_spec(Parallelism, skip=("extra",)),
     Flag("batch", ("--batch-size",), "sequences", "1"),
     Flag(

@@ -7,7 +7,7 @@ from typing import Any
 from floorline.capacity import usual_source
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import FORMAT, HARDWARE, PLAN, build, cluster, of_spec, parallelism, precision
-from floorline.cli.model import JSON, MODEL, QUANTIZATION, SET, load
+from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
@@ -22,8 +22,7 @@ from floorline.units import DECIMAL, data, flops, gib, integer, scaled, seconds
 ASSUMED = of_spec(Assumptions)
 FLAGS = (
     JSON,
-    SET,
-    QUANTIZATION,
+    *READ,
     *of_spec(Generate),
     *HARDWARE,
     *PLAN,

@@ -30,6 +30,8 @@ QUANTIZATION = Flag(
     "how the weights are quantised: gptq, awq, fp8, mxfp4, nvfp4, bitsandbytes, int8, a GGUF mix such as q4_k_m, or none",
     "as the configuration says",
 )
+READ = (SET, CONVENTION, MTP, QUANTIZATION)
+"""How a model is read, whatever is asked of it."""
 MODEL = Argument("model", "a catalogue name, a hub id, a config.json, or a folder that holds one")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from floorline.cli.command import Command, Given
-from floorline.cli.model import JSON, MODEL, MTP, QUANTIZATION, SET, load
+from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, print_json, scalar, table
 from floorline.quantized import weight_bytes
 from floorline.report import envelope
@@ -40,4 +40,4 @@ def params(model: str, given: Given) -> None:
     print(table(["module", "tensor", "copies", "parameters", "share"], rows, left=2))
 
 
-command = Command(params, (JSON, SET, MTP, QUANTIZATION), MODEL)
+command = Command(params, (JSON, *READ), MODEL)

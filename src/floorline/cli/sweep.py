@@ -26,7 +26,7 @@ from floorline.cli.flags import (
     share,
     whole,
 )
-from floorline.cli.model import JSON, MODEL, SET, load
+from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import note, print_json, table
 from floorline.errors import BadInput
 from floorline.memory import UTILISATION
@@ -40,7 +40,7 @@ from floorline.sweeps import Sweep, sweep, to_stderr
 WORKLOADS = {"generate": Generate, "decode": Decode}
 FLAGS = (
     JSON,
-    SET,
+    *READ,
     *of_spec(Generate),
     Flag("context_len", ("--context-len",), "tokens in the cache, for --workload decode"),
     Flag(
