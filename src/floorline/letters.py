@@ -3,8 +3,8 @@
 Reserved across the project: ``B`` batch, ``T`` tokens in the query, ``S`` tokens attended to, ``D`` model width,
 ``K`` key/value heads, ``G`` query heads for each of them, ``H`` head width, ``F`` feed-forward width, ``E`` experts,
 ``V`` vocabulary, ``P`` positions, ``O`` positions whose logits are computed, ``k f s C`` of mixtures (experts per token, an
-expert's width, the shared ones', slots of an expert), ``M`` encoder tokens, ``R`` relative buckets, ``Y`` token types, ``h I`` of states.
-Other letters are local to a block.
+expert's width, the shared ones', slots of an expert), ``M`` encoder tokens, ``R`` relative buckets, ``Y`` token types,
+``h I`` of states. Other letters are local to a block.
 """
 
 from __future__ import annotations
