@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floorline import Decode, Precision, load_cluster, load_model
+from floorline import Assumptions, Decode, Precision, estimate, load_cluster, load_model
 from floorline.formulas.experts import experts_read
 from floorline.step import Step
 from floorline.transformer import Transformer
@@ -92,3 +92,15 @@ def test_shares_are_between_their_limits(tokens: float, chosen: int, experts: in
     assert fewest <= share * (1 + 1e-12)
     assert share <= most * (1 + 1e-12) <= 1 + 1e-9
     assert fewest == pytest.approx(chosen / experts)
+
+
+def test_uneven_routing_reads_less() -> None:
+    """Skew is an assumption of the serial time: between even routing and the floor's."""
+    h100, work = load_cluster("h100-sxm"), Decode(batch=16, context_len=10)
+    times = [
+        float(estimate(mixture(), work, h100, assumptions=Assumptions(expert_evenness=e)).tpot.serial)
+        for e in (0, 0.5, 1)
+    ]
+    assert times == sorted(set(times))
+    many = estimate(mixture(), work, h100, assumptions=Assumptions(expert_evenness=np.array([0.0, 0.5, 1.0])))
+    assert list(np.asarray(many.latency.serial)) == times

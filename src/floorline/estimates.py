@@ -187,7 +187,7 @@ def estimate(
     cluster = load_cluster(cluster, plan.devices)
     feasible, index, values = check(made, workload, cluster, plan)
     phases = tuple(
-        Phase(name, step, cluster, assumed, feasible, many)
+        Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many)
         for name, step, many in steps(made, workload, plan, formats, assumed.attention)
     )
     sequences = workload.global_batch if isinstance(workload, Train) else workload.batch

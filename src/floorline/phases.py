@@ -153,6 +153,7 @@ def axes(step: Step, cluster: Cluster, assumed: Assumptions, count: Num) -> int:
         assumed.memory_efficiency,
         assumed.launch_time,
         assumed.message_latency,
+        assumed.expert_evenness,
         cluster.link.latency,
         *(ranks for extra in plan.extra for ranks in extra.ranks.values()),
         *(s.stored for s in step.model.stacks),

@@ -38,6 +38,13 @@ class Assumptions:
         most=1.0,
         whole=False,
     )
+    expert_evenness: Num = spec(
+        "how evenly tokens choose experts, in the serial time: 1 all of them alike, 0 every token the same few",
+        default=1.0,
+        least=0.0,
+        most=1.0,
+        whole=False,
+    )
     attention: str = choice(
         "query-key pairs that the serial time and the FLOP count: the full square, or those a causal mask leaves",
         ("full", "causal"),
