@@ -98,7 +98,7 @@ def test_uneven_routing_reads_less() -> None:
     """Skew is an assumption of the serial time: between even routing and the floor's."""
     h100, work = load_cluster("h100-sxm"), Decode(batch=16, context_len=10)
     times = [
-        float(estimate(mixture(), work, h100, assumptions=Assumptions(expert_evenness=e)).tpot.serial)
+        float(estimate(mixture(), work, h100, assumptions=Assumptions(expert_evenness=e)).latency.serial)
         for e in (0, 0.5, 1)
     ]
     assert times == sorted(set(times))

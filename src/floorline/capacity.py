@@ -10,8 +10,7 @@ import numpy as np
 
 from floorline.catalogue.accelerators import load_cluster
 from floorline.catalogue.load import load_model
-from floorline.errors import BadInput
-from floorline.estimates import check, spread
+from floorline.estimates import hold, spread
 from floorline.memory import (
     STEP_TOKENS,
     UTILISATION,
@@ -24,7 +23,6 @@ from floorline.memory import (
 )
 from floorline.num import Num, all_true, floor, maximum, minimum, number, where
 from floorline.result import Result
-from floorline.rules import first_reason
 from floorline.specs.accelerator import Cluster
 from floorline.specs.fields import check as check_fields
 from floorline.specs.fields import spec
@@ -214,7 +212,9 @@ def fit(
     asked = last_step(made, batch, length, source_len)
     limits = Limits(gpu_memory_utilization=gpu_memory_utilization, max_num_batched_tokens=max_num_batched_tokens)
     tokens = asked.context_len + 1.0
-    hold(made, asked, cluster, plan)
+    prompt = maximum(asked.context_len, 1.0)
+    work = Generate(batch=asked.batch, prompt_len=prompt, output_len=1, source_len=asked.source_len)
+    hold(made, work, cluster.devices, plan)
     case = Case(
         model=made,
         cluster=cluster,
@@ -239,18 +239,6 @@ def last_step(model: Transformer, batch: Num, length: Num | None, source_len: Nu
     generating(model, "cache to make room for")
     sourced(model, asked)
     return asked
-
-
-def hold(model: Transformer, asked: Decode, cluster: Cluster, plan: Parallelism) -> None:
-    """Hold a plan to the rules.
-
-    raises BadInput for the first that it breaks
-    """
-    prompt = maximum(asked.context_len, 1.0)
-    work = Generate(batch=asked.batch, prompt_len=prompt, output_len=1, source_len=asked.source_len)
-    feasible, index, values = check(model, work, cluster, plan)
-    if not all_true(feasible):
-        raise BadInput(first_reason(values, feasible, index, model.name))
 
 
 def usual_source(model: Transformer) -> Num:

@@ -23,7 +23,7 @@ from floorline.memory import STEP_TOKENS, UTILISATION, Memory, encoding_memory, 
 from floorline.num import Num, all_true, ceil, number, where
 from floorline.phases import Phase, Time
 from floorline.result import Result, exact
-from floorline.rules import broken, reason
+from floorline.rules import broken, first_reason, reason
 from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
@@ -185,7 +185,7 @@ def estimate(
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
     assumed = assumptions or Assumptions()
     cluster = load_cluster(cluster, plan.devices)
-    feasible, index, values = check(made, workload, cluster, plan)
+    feasible, index, values = check(made, workload, cluster.devices, plan)
     phases = tuple(
         Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many)
         for name, step, many in steps(made, workload, plan, formats, assumed.attention)
@@ -212,7 +212,7 @@ def estimate(
 
 
 def check(
-    model: Transformer, workload: Workload, cluster: Cluster, plan: Parallelism
+    model: Transformer, workload: Workload, devices: Num, plan: Parallelism
 ) -> tuple[NDArray[np.bool_], NDArray[np.int_], dict[str, Num]]:
     """Whether the plan holds every rule, which it breaks first, and the numbers that say so."""
     asked: dict[str, Num] = {
@@ -220,7 +220,7 @@ def check(
         "dp": plan.dp,
         "cp": plan.cp,
         "product": plan.devices,
-        "devices": cluster.devices,
+        "devices": devices,
         "exchange": 1.0 if plan.context == "all-to-all" else 0.0,
         "length": reach(model, workload),
         "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
@@ -232,6 +232,16 @@ def check(
         values = values if np.any(index >= 0) else shape
         feasible, index = feasible & suits, np.where(index >= 0, index, reasons)
     return feasible, index, values
+
+
+def hold(model: Transformer, workload: Workload, devices: Num, plan: Parallelism) -> None:
+    """Hold a plan to the rules.
+
+    raises BadInput for the first that it breaks
+    """
+    feasible, index, values = check(model, workload, devices, plan)
+    if not all_true(feasible):
+        raise BadInput(first_reason(values, feasible, index, model.name))
 
 
 def steps(

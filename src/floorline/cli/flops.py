@@ -8,6 +8,7 @@ from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import Count, count
 from floorline.errors import BadInput
+from floorline.estimates import hold
 from floorline.implementations import FUSIONS
 from floorline.report import envelope
 from floorline.specs.fields import TOKENS
@@ -52,9 +53,11 @@ def flops(model: str, given: Given) -> None:
     made = load(model, given)
     check(made, given)
     plan: Parallelism = build(Parallelism, given)
+    work = workload(made, given)
+    hold(made, work, plan.devices, plan)
     c = count(
         made,
-        workload(made, given),
+        work,
         given["attention"] or "full",
         fusion=fusion(given, "unfused"),
         recompute=given["recompute"] or "none",
