@@ -205,3 +205,13 @@ def test_formulas_use_no_power() -> None:
         operations = [node for node in nodes if isinstance(node, ast.BinOp | ast.AugAssign)]
         lines = [node.lineno for node in operations if isinstance(node.op, ast.Pow)]
         assert not lines, f"{path.name}: use floorline.num.power on lines {lines}"
+
+
+def test_files_and_functions_stay_short() -> None:
+    """No source file over 400 lines, no function over 60."""
+    for path in (ROOT / "src").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 400, path.name
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        long = [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
+        assert not long, f"{path.name}: {long}"
