@@ -102,6 +102,8 @@ def detour(branch: Branch, number: int, stream: str, target: str) -> list[Op]:
 def parallel(*branches: Branch, name: str = "block") -> Block:
     """Branches that all read the incoming stream; one norm serves all where only the first has one.
 
+    What they add is summed before it joins the stream, so that their sums over ranks are one message.
+
     Source: Wang and Komatsuzaki 2021 (GPT-J); Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, section 2.
 
     >>> from floorline.blocks.feed_forward import FeedForward
@@ -112,20 +114,21 @@ def parallel(*branches: Branch, name: str = "block") -> Block:
     """
     ops: list[Op] = []
     joins: list[Op] = []
-    stream, source = "x", "x"
+    added, source = "", "x"
     for i, branch in enumerate(branches, 1):
         if branch.before:
             source = "h" if i == 1 else f"h{i}"
             ops.append(branch.before.op(f"norm{i}", "x", source))
         made_name = branch.name or ("attn" if i == 1 else "ffn")
         ops += branch.part.ops(source, made_name)
-        target = "y" if i == len(branches) else f"x{i}"
         if branch.drop:
             joins.append(dropout(f"add{i}_drop", made_name, f"{made_name}_drop"))
             made_name = f"{made_name}_drop"
-        joins.append(residual(f"add{i}", stream, made_name, target))
-        stream = target
-    return made(name, branches, (*ops, *joins))
+        if added:
+            joins.append(residual(f"add{i - 1}", added, made_name, f"added{i}"))
+        added = f"added{i}" if added else made_name
+    join = residual(f"add{len(branches)}", "x", added, "y")
+    return made(name, branches, (*ops, *joins, join))
 
 
 def made(

@@ -51,6 +51,7 @@ ALSO = {
     "n_heads": ("num_attention_heads",),
     "max_seq_len": ("max_position_embeddings",),
     "hidden_size": ("n_embed", "n_embd"),
+    "attention_window_size": ("sliding_window",),
     "num_layers": ("num_hidden_layers",),
     "num_heads": ("num_attention_heads",),
     "num_experts_per_tok": ("experts_per_token", "num_experts_per_token"),
