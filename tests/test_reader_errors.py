@@ -11,7 +11,24 @@ from floorline.catalogue.spelling import names
 from floorline.errors import FloorlineError
 from floorline.huggingface.read import read
 
-ODD: tuple[Any, ...] = (None, [], {}, [1], [None], {"a": 1}, "x", "", -1, 0, True, False, 1.5, 1e30, float("nan"))
+ODD: tuple[Any, ...] = (
+    None,
+    [],
+    {},
+    [1],
+    [None],
+    {"a": 1},
+    "x",
+    "",
+    -1,
+    0,
+    True,
+    False,
+    1.5,
+    1e30,
+    10**400,
+    float("nan"),
+)
 PARTS = ("text_config", "vision_config", "audio_config")
 METHODS = (
     "gptq",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from floorline.block import Block, block
@@ -71,7 +72,6 @@ def embedding(
 
 def renamed(ops: list[Op], old: str, new: str) -> list[Op]:
     """The operators with one tensor's name changed."""
-    from dataclasses import replace
 
     def change(op: Op) -> Op:
         outputs = tuple(replace(t, name=new) if t.name == old else t for t in op.outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from floorline.block import Block
@@ -80,8 +81,6 @@ def by_kind(
     make   from a kind to its stack; its repeat becomes the number of layers of that kind
     start  index of the first stack among the model's layers
     """
-    from dataclasses import replace
-
     found = list(dict.fromkeys(kinds))
     stacks = tuple(replace(make(kind), repeat=float(kinds.count(kind))) for kind in found)
     order = tuple(start + found.index(kind) for kind in kinds)
@@ -136,7 +135,8 @@ def alike(config: Config, block: Block, window_size: Num | None, key: str = "num
     """Layers that all see the same: a window, or everything where there is none."""
     if window_size is None:
         return (Stack(block, layers(config, key)),)
-    return (Stack(block, layers(config, key), tokens=WINDOWED, mask=window, sizes={"window": window_size}),)
+    windowed = seen(config, "sliding_attention", block, size=window_size)
+    return (replace(windowed, repeat=layers(config, key)),)
 
 
 def drops(config: Config, key: str, default: float = 0.0) -> bool:

@@ -112,6 +112,17 @@ HARMLESS = {
 }
 
 
+def as_whole(value: object, least: float, most: float = LARGEST["size"]) -> float | None:
+    """A whole number between two others, None for anything else: yes and no are no numbers.
+
+    >>> as_whole(12, 0.0), as_whole(-1, 0.0), as_whole(True, 0.0)
+    (12.0, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if least <= value <= most and value == int(value) else None
+
+
 class Config:
     """Reads keys, remembers which were read, and names what is missing, of a wrong type or not understood.
 
@@ -156,10 +167,10 @@ class Config:
             return default
         if isinstance(value, np.ndarray):
             raise BadInput(f"{self.name}: {key} decides which layers there are; give one number at a time")
-        number_like = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number_like or not least <= float(value) <= LARGEST["size"] or value != int(value):  # type: ignore[arg-type, call-overload]
+        found = as_whole(value, least)
+        if found is None:
             raise BadInput(f"{self.name}: {key} is {str(value)[:40]!r}; expected a whole number, {least:g} or more")
-        return float(value)  # type: ignore[arg-type]
+        return found
 
     def size(self, key: str, default: Num | None = None, most: float = LARGEST["size"]) -> Num:
         """A positive whole number (or an array of them, in a sweep).

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from floorline.errors import BadInput, near
-from floorline.huggingface.config import Config
+from floorline.huggingface.config import Config, as_whole
 from floorline.specs.quantization import EXPERT, HEAD, LINEAR, TABLE, Format, Quantization
 
 Settings = Mapping[str, Any]
@@ -41,12 +41,10 @@ def whole(settings: Settings, key: str, default: float, name: str) -> float:
     raises BadInput where it is none
     """
     value = settings.get(key, default)
-    fits = (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and -1 <= value <= 1e6 and value == int(value)
-    )
-    if not fits or (key != "group_size" and key != "q_group_size" and value < 1) or value == 0:
+    found = as_whole(value, -1.0 if key in ("group_size", "q_group_size") else 1.0, 1e6)
+    if not found:
         raise BadInput(f"{name}: quantization_config's {key} is {str(value)[:40]!r}; expected a whole number")
-    return float(value)
+    return found
 
 
 def skips(settings: Settings, *keys: str) -> tuple[str, ...]:

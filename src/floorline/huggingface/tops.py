@@ -14,12 +14,11 @@ from floorline.blocks.heads import Dense, on_tokens
 from floorline.blocks.norm import Norm
 from floorline.errors import BadInput
 from floorline.huggingface.config import Config
-from floorline.huggingface.encoders import labels
+from floorline.huggingface.encoders import LABELS, labels
 from floorline.transformer import Stack
 
 LOGITS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForImageTextToText")
 SCORE = Dense(name="labels", to="L", bias=False)
-LABELS = Dense(name="labels", to="L")
 CLASSIFIERS = {"ForSequenceClassification": SCORE, "ForTokenClassification": LABELS, "ForQuestionAnswering": LABELS}
 KINDS = (*LOGITS, *CLASSIFIERS, "Model")
 

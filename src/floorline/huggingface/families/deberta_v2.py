@@ -15,7 +15,7 @@ from floorline.blocks.layer import Branch, layer
 from floorline.blocks.norm import LAYER_NORM
 from floorline.errors import BadInput
 from floorline.huggingface.common import drops, layers, whole_layers
-from floorline.huggingface.config import LARGEST, Config, divide
+from floorline.huggingface.config import LARGEST, Config, as_whole, divide
 from floorline.huggingface.encoder_decoders import first_and_rest
 from floorline.huggingface.encoders import LABELS, built, classifiers, encoder, label_sizes, same, stacked
 from floorline.num import Num
@@ -66,10 +66,10 @@ def whole_number(config: Config, key: str) -> float:
     value = config.get(key)
     if value is None:
         return -1.0
-    number_like = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number_like or not abs(value) <= LARGEST["size"] or value != int(value):  # type: ignore[arg-type, call-overload]
+    found = as_whole(value, -LARGEST["size"])
+    if found is None:
         raise BadInput(f"{config.name}: {key} is {str(value)[:40]!r}; expected a whole number, -1 for none")
-    return float(value)  # type: ignore[arg-type]
+    return found
 
 
 def span(config: Config, positions: Num) -> Num:
