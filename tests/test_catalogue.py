@@ -1,19 +1,14 @@
-"""The catalogue: models count what was published and are found by any name; figures of accelerators have sources."""
+"""The catalogue of models: they count what was published and are found by any name."""
 
-import datetime
 import json
 import re
-import tomllib
-from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import floorline
-from floorline import Accelerator, load_cluster, load_model
+from floorline import load_model
 from floorline.catalogue.audit import audit
 from floorline.catalogue.load import from_catalogue, model_entry
 from floorline.catalogue.spelling import INDEX, aliases, find, names, plain, spellings, text
@@ -25,11 +20,6 @@ HERE = Path(floorline.__file__).parent / "catalogue"
 MODELS: dict[str, Entry] = {
     p.stem: json.loads(p.read_text()) for p in sorted((HERE / "models").glob("*.json")) if p != INDEX
 }
-DEVICES: dict[str, Entry] = {
-    p.stem: tomllib.loads(p.read_text()) for p in sorted((HERE / "accelerators").glob("*.toml"))
-}
-REFERENCES: dict[str, dict[str, str]] = tomllib.loads((HERE / "references.toml").read_text())
-
 PUBLISHED = 196
 """Models whose publishers give a count to the last digit, all of them recomputed."""
 
@@ -38,54 +28,6 @@ NO_SOURCE = {"command-r-08-2024", "command-r-plus-104b"}
 
 IN_A_NAME = re.compile(r"-(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?=-|$)")
 """Billions or millions in a name, perhaps times the experts."""
-
-ONE_SOURCE = {
-    ("h200-sxm", "fp64"): "glennklockwood-h100 prints it for the H100 and says that the H200 is the same GPU",
-    ("h200-sxm", "fp64_tensor"): "glennklockwood-h100 prints it for the H100 and says that the H200 is the same GPU",
-}
-"""Peaks and bandwidths with a single source, and why that one is believed."""
-
-NO_PATH = {
-    "github-file-a100-pcie-80gb": "a look-up that names neither repository nor path",
-    "github-file-h200": "a look-up that names neither repository nor path",
-}
-"""References whose address is only a host, and why."""
-
-PER_CLOCK = {
-    "v100": {"fp64": 64, "fp32": 128, "fp16": 1024},
-    "a100": {"fp64": 64, "fp64_tensor": 128, "fp32": 128, "tf32": 1024, "fp16": 2048, "bf16": 2048, "int8": 4096},
-    "h100": {"tf32": 2048, "fp16": 4096, "bf16": 4096, "fp8": 8192, "int8": 8192},
-    "h200": {"tf32": 2048, "fp16": 4096, "bf16": 4096, "fp8": 8192, "int8": 8192},
-}
-"""Operations of one multiprocessor in one clock, from the architecture's white paper: cores × 2, tensor cores × their
-width. The rest of Hopper's peaks are at another clock."""
-
-
-class Figure(NamedTuple):
-    """A figure of a device's file."""
-
-    device: str
-    table: str
-    key: str
-    value: str
-    sources: list[str]
-
-    @property
-    def where(self) -> str:
-        return f"{self.device}:{self.table}.{self.key}"
-
-
-def figures() -> Iterator[Figure]:
-    """Every figure of every device."""
-    for device, entry in DEVICES.items():
-        tables = {"figures": entry["figures"], "peaks": entry["peaks"]}
-        tables |= {f"links.{name}": link for name, link in entry["links"].items()}
-        for table, rows in tables.items():
-            for key, row in rows.items():
-                yield Figure(device, table, key, row["value"], row["sources"])
-
-
-FIGURES = list(figures())
 
 
 # Models
@@ -265,112 +207,3 @@ def test_audit_command_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not the stated difference of +0" in printed.out
     assert "4 models" in printed.err
     assert "correct the entry" in printed.err
-
-
-# Accelerators
-
-
-@pytest.mark.parametrize("name", DEVICES)
-def test_accelerator_file(name: str) -> None:
-    """A title, a vendor, names; every figure has a value with its unit, sources, perhaps a note, and nothing else."""
-    entry = DEVICES[name]
-    assert set(entry) == {"name", "vendor", "aliases", "figures", "peaks", "links"}
-    assert entry["name"].lower().startswith(entry["vendor"])
-    rows = [row for table in ("figures", "peaks") for row in entry[table].values()]
-    rows += [row for link in entry["links"].values() for row in link.values()]
-    assert all({"value", "sources"} <= set(row) <= {"value", "sources", "note"} for row in rows)
-    assert all(re.fullmatch(r"[\d.]+( [A-Za-z/]+)?", row["value"]) for row in rows)
-    device = load_cluster(name).accelerator
-    assert device.name == name
-    assert device.title == entry["name"]
-    for alias in (name, *entry["aliases"]):
-        assert load_cluster(alias).accelerator is device
-
-
-def test_accelerator_names_are_unique() -> None:
-    """A name is one accelerator, however it is spelt."""
-    names = Counter([*DEVICES, *(alias for entry in DEVICES.values() for alias in entry["aliases"])])
-    assert [name for name, count in names.items() if count > 1] == []
-
-
-@pytest.mark.parametrize("figure", FIGURES, ids=[f.where for f in FIGURES])
-def test_sources(figure: Figure) -> None:
-    """Every figure has a source, a peak and a bandwidth two; each is a reference, named once."""
-    assert figure.sources
-    assert set(figure.sources) <= set(REFERENCES)
-    assert len(set(figure.sources)) == len(figure.sources)
-    if figure.table == "peaks" or "bandwidth" in figure.key:
-        assert (len(figure.sources) == 1) == ((figure.device, figure.key) in ONE_SOURCE)
-
-
-def test_every_reference_is_used() -> None:
-    """Nothing is listed that no figure rests on."""
-    used = {source for figure in FIGURES for source in figure.sources}
-    assert set(REFERENCES) == used
-    assert set(ONE_SOURCE) <= {(figure.device, figure.key) for figure in FIGURES}
-
-
-@pytest.mark.parametrize("name", REFERENCES)
-def test_reference(name: str) -> None:
-    """A title, a publisher, an address that somebody else can open, the day it was seen, and what it says."""
-    reference = REFERENCES[name]
-    assert set(reference) == {"title", "publisher", "address", "seen", "note"}
-    assert all(reference.values())
-    assert (re.fullmatch(r"https://[^/\s]+/?", reference["address"]) is not None) == (name in NO_PATH)
-    assert re.fullmatch(r"https?://\S+", reference["address"])
-    assert datetime.date.fromisoformat(reference["seen"]).year >= 2024
-
-
-def device(name: str) -> Accelerator:
-    return load_cluster(name).accelerator
-
-
-@pytest.mark.parametrize("name", DEVICES)
-def test_peaks_make_sense(name: str) -> None:
-    """Narrower formats are never slower; dense peaks double where the width halves."""
-    peaks = {k: float(v) for k, v in device(name).peaks.items()}
-    order = [peaks[k] for k in ("fp64", "fp64_tensor", "fp32", "tf32", "fp16", "fp8") if k in peaks]
-    assert order == sorted(order)
-    assert peaks.get("bf16", peaks["fp16"]) == peaks["fp16"]
-    assert peaks.get("int8", peaks["fp16"]) >= peaks["fp16"]
-    assert 5e12 < peaks["fp64"] < peaks["fp16"] < 5e15
-    for wide, narrow in (("tf32", "fp16"), ("fp16", "fp8"), ("fp16", "int8"), ("fp64", "fp64_tensor")):
-        if wide in peaks and narrow in peaks:
-            assert peaks[narrow] / peaks[wide] == pytest.approx(2.0, rel=0.012), (wide, narrow)
-
-
-@pytest.mark.parametrize("name", DEVICES)
-def test_peaks_follow_from_clocks(name: str) -> None:
-    """Multiprocessors × clock × operations a clock, within what data sheets round: no peak with sparsity among them."""
-    entry, found = DEVICES[name], device(name)
-    count, clock = (float(entry["figures"][k]["value"].split()[0]) for k in ("sm_count", "boost_clock"))
-    assert entry["figures"]["boost_clock"]["value"].endswith(" MHz")
-    for key, each in PER_CLOCK[name.split("-")[0]].items():
-        assert float(found.peaks[key]) == pytest.approx(count * clock * 1e6 * each, rel=0.012), key
-
-
-@pytest.mark.parametrize("name", DEVICES)
-def test_memory_makes_sense(name: str) -> None:
-    """A program finds at least what the data sheet says in 10⁹ bytes and at most that many 2³⁰."""
-    found = device(name)
-    said = re.search(r"(\d+)gb$", name) or re.search(r"(\d+) GB", found.title)
-    assert said is not None
-    assert float(found.memory) == float(said[1]) * 1e9
-    assert float(found.memory) <= float(found.usable) <= float(said[1]) * 2.0**30
-    assert 5e11 < float(found.memory_bandwidth) < 1e13
-    assert 2.0**22 < float(found.last_level_cache) < 2.0**28
-    rates = [float(link.bandwidth) for link in found.links]
-    assert rates == sorted(rates, reverse=True)
-    assert all(1e10 < rate < float(found.memory_bandwidth) for rate in rates)
-    assert found.links[-1].name == "pcie"
-
-
-def test_generations() -> None:
-    """Each generation has more arithmetic and more bandwidth than the one before."""
-    line = [device(name) for name in ("v100-sxm2-32gb", "a100-sxm-80gb", "h100-sxm")]
-    for older, newer in pairwise(line):
-        assert float(older.peak("fp16")) < float(newer.peak("fp16"))
-        assert float(older.memory_bandwidth) < float(newer.memory_bandwidth)
-        assert float(older.links[0].bandwidth) < float(newer.links[0].bandwidth)
-    assert device("h100").peaks == device("h200").peaks
-    assert float(device("h100").memory_bandwidth) < float(device("h200").memory_bandwidth)

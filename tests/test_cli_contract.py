@@ -452,7 +452,8 @@ def test_custom_accelerator(tmp_path: Path) -> None:
 def test_figures_by_hand() -> None:
     """A flag replaces one figure; a rate in bits is an eighth of one in bytes."""
     device = ask("infer", "llama-3.1-8b", "--link-bandwidth", "200 Gb/s", "--memory-bandwidth", "1935 GB/s")["hardware"]
-    assert device["links"][0] == {"name": "nvlink", "bandwidth": 25_000_000_000, "latency": 0}
+    nvlink = {"name": "nvlink", "bandwidth": 25_000_000_000, "latency": 0, "domain": 8, "topology": "switch"}
+    assert device["links"][0] == nvlink
     assert device["memory_bandwidth"] == 1_935_000_000_000
     assert device["peaks"]["bf16"] == 989_400_000_000_000
     half = ask("infer", "llama-3.1-8b", "--peak", "494.7 TFLOP/s")

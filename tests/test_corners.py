@@ -10,7 +10,7 @@ import pytest
 
 from floorline import passes, program
 from floorline.capacity import fit
-from floorline.catalogue.accelerators import load_cluster
+from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.estimates import estimate
@@ -18,7 +18,8 @@ from floorline.implementations import ALL
 from floorline.letters import Expression
 from floorline.num import Num
 from floorline.parallel.plan import Plan
-from floorline.specs.accelerator import Accelerator, Cluster
+from floorline.specs.accelerator import Accelerator
+from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.workload import Generate, Prefill
 from floorline.step import Step

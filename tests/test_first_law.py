@@ -15,8 +15,9 @@ from floorline import load_cluster, load_model
 from floorline.counts import count, saved_bytes
 from floorline.estimates import Estimate, estimate
 from floorline.formulas.training import checkpoint_bytes, six_n_d, training_days
-from floorline.specs.accelerator import Accelerator, Cluster, Link
+from floorline.specs.accelerator import Accelerator, Link
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Generate, Prefill, Train

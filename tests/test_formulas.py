@@ -68,7 +68,7 @@ def test_docstring(formula: Formula) -> None:
 def test_letters_stand_in_the_formula(formula: Formula) -> None:
     """Each declared letter is in the LaTeX, Greek ones and accents by their command."""
     latex = formula.docstring.split("$$")[1]
-    commands = {"π": r"\pi", "β": r"\beta", "α": r"\alpha", "λ": r"\lambda", "ν": r"\nu"}
+    commands = {"π": r"\pi", "β": r"\beta", "α": r"\alpha", "λ": r"\lambda", "ν": r"\nu", "σ": r"\sigma"}
     missing = [q.letter for q in formula.quantities if commands.get(q.letter, q.letter.rstrip("*")) not in latex]
     assert not missing
 

@@ -14,8 +14,9 @@ from floorline.counts import count, saved_bytes
 from floorline.estimates import Estimate, estimate
 from floorline.memory import kv_bytes
 from floorline.phases import Time
-from floorline.specs.accelerator import Accelerator, Cluster, Link
+from floorline.specs.accelerator import Accelerator, Link
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Generate, Prefill, Train, Workload

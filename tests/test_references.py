@@ -39,8 +39,9 @@ from floorline.formulas.training import (
     palm_flops_per_token,
     training_days,
 )
-from floorline.specs.accelerator import Accelerator, Cluster, Link
+from floorline.specs.accelerator import Accelerator, Link
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.workload import Decode, Generate, Prefill, Train
 from floorline.transformer import Transformer

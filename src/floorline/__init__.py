@@ -9,15 +9,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from floorline.capacity import fit as fit
-    from floorline.catalogue.accelerators import load_cluster as load_cluster
+    from floorline.catalogue.clusters import load_cluster as load_cluster
     from floorline.catalogue.load import load_model as load_model
     from floorline.counts import count as count
     from floorline.errors import FloorlineError as FloorlineError
     from floorline.estimates import estimate as estimate
     from floorline.specs.accelerator import Accelerator as Accelerator
-    from floorline.specs.accelerator import Cluster as Cluster
     from floorline.specs.accelerator import Link as Link
     from floorline.specs.assumptions import Assumptions as Assumptions
+    from floorline.specs.cluster import Cluster as Cluster
     from floorline.specs.parallelism import Parallelism as Parallelism
     from floorline.specs.precision import Precision as Precision
     from floorline.specs.workload import Decode as Decode
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from floorline.sweeps import sweep as sweep
 
 PUBLIC = {
-    "load_cluster": "catalogue.accelerators",
+    "load_cluster": "catalogue.clusters",
     "load_model": "catalogue.load",
     "count": "counts",
     "FloorlineError": "errors",

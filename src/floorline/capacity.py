@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from floorline.catalogue.accelerators import load_cluster
+from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.estimates import hold, spread
 from floorline.memory import (
@@ -23,7 +23,7 @@ from floorline.memory import (
 )
 from floorline.num import Num, all_true, floor, maximum, minimum, number, where
 from floorline.result import Result
-from floorline.specs.accelerator import Cluster
+from floorline.specs.cluster import Cluster
 from floorline.specs.fields import check as check_fields
 from floorline.specs.fields import spec
 from floorline.specs.parallelism import Parallelism

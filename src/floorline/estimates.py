@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from floorline.catalogue.accelerators import load_cluster
+from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.launches import Launch, launches
@@ -24,8 +24,8 @@ from floorline.num import Num, all_true, ceil, number, where
 from floorline.phases import Phase, Time
 from floorline.result import Result, exact
 from floorline.rules import broken, first_reason, reason
-from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Encode, Generate, Prefill, Train, Workload, longest

@@ -13,6 +13,7 @@ from floorline.errors import BadInput, near
 from floorline.estimates import Estimate
 from floorline.letters import MEANING, Numbers, Product
 from floorline.memory import cache_pieces
+from floorline.network import levels
 from floorline.num import Num
 from floorline.phases import Phase
 from floorline.program import EARLIER
@@ -252,7 +253,7 @@ def explain_time(e: Estimate, which: str) -> Explanation:
 def explain_phase(e: Estimate, phase: Phase) -> Explanation:
     """The floor of a phase and the launches of its serial sum."""
     device, f = e.cluster.accelerator, phase.floor
-    cache = plain(device.last_level_cache)
+    cache, slow = plain(device.last_level_cache), levels(e.cluster)[round(float(np.asarray(f.level).flat[0]))]
     parts = (
         Explanation(
             "arithmetic",
@@ -270,8 +271,8 @@ def explain_phase(e: Estimate, phase: Phase) -> Explanation:
         ),
         Explanation(
             "messages",
-            "Σ least bytes of a rank / link",
-            f"{plain(f.message)} B / {plain(e.cluster.link.bandwidth)} B/s",
+            "Σ least bytes of a rank / link, on the level that takes longest",
+            f"{plain(f.message)} B / {plain(slow.rate)} B/s ({slow.link.name})",
             f.link,
             "s",
         ),

@@ -7,22 +7,12 @@ from functools import cache
 
 from floorline import passes, program
 from floorline.block import Block
-from floorline.formulas.collectives import all_to_all_bytes, least_own_bytes, least_share_bytes
 from floorline.implementations import implementation
 from floorline.letters import Numbers, Product
 from floorline.num import Num, largest, maximum, minimum, total
 from floorline.parallel.plan import Plan
 from floorline.program import Piece, Row
-from floorline.specs.precision import Precision
 from floorline.tensor import CACHE, WEIGHT
-
-LEAST = {
-    "all_reduce": (least_share_bytes, least_share_bytes),
-    "reduce_scatter": (least_share_bytes, least_own_bytes),
-    "all_gather": (least_own_bytes, least_share_bytes),
-    "all_to_all": (all_to_all_bytes, all_to_all_bytes),
-}
-"""What any algorithm must send from a rank, and what must reach it, the network's own adding and copying included."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +22,8 @@ class Floor:
     compute, memory, link  times [s]
     flops                  the least arithmetic [FLOP]
     weights, cached        bytes that must move: weights once, cache once and what is new of it [B]
-    message                the larger of what must leave a rank and what must reach it [B]
+    message                the larger of what must leave a rank and what must reach it, on the level that takes longest [B]
+    level                  which level that is, innermost 0 [-]
     """
 
     compute: Num
@@ -42,6 +33,7 @@ class Floor:
     weights: Num
     cached: Num
     message: Num
+    level: Num
 
     @property
     def times(self) -> dict[str, Num]:
@@ -85,14 +77,6 @@ def compulsory(block: Block, cut: Plan) -> Least:
     messages = tuple(row for row in rows if row.message is not None)
     routed = any("evenness" in p.tensor.touched for p in weights)
     return Least(tuple(p for _, p in flops), after, weights, (*cached, *written), messages, routed)
-
-
-def least_moved(row: Row, numbers: Numbers, precision: Precision) -> tuple[Num, Num]:
-    """Bytes that any algorithm for this message must send from a rank, and must bring to it."""
-    assert row.message is not None
-    buffer, ranks = program.message_size(row.message, numbers, precision)
-    send, receive = LEAST[row.message.kind]
-    return send(buffer, ranks), receive(buffer, ranks)
 
 
 def arithmetic(least: Least, numbers: Numbers, few: Numbers | None, repeat: Num) -> Num:

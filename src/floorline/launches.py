@@ -9,9 +9,9 @@ import numpy as np
 from floorline import program
 from floorline.num import Num
 from floorline.result import Result
-from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
-from floorline.step import Step, row_time
+from floorline.specs.cluster import Cluster
+from floorline.step import Step
 
 BOUNDS = ("compute", "memory", "launch", "link")
 
@@ -45,7 +45,7 @@ class Launch(Result):
 def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[Launch, ...]:
     """Every launch and message of a step, in order.
 
-    >>> from floorline.catalogue.accelerators import load_cluster
+    >>> from floorline.catalogue.clusters import load_cluster
     >>> from floorline.catalogue.load import load_model
     >>> one = Step(load_model("gpt2"), 1.0, 1.0, 1023.0)
     >>> [str(x.bound) for x in launches(one, load_cluster("a100"), Assumptions()) if x.name == "block.qkv"]
@@ -57,7 +57,7 @@ def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[La
     for stack, numbers, row in step.rows(assumptions.fusion):
         cost = program.price(row, numbers, step.precision)
         rate = step.rate(row, numbers, cluster)
-        serial = row_time(row, cost, cluster, rate, assumptions)
+        serial = step.time(row, cost, numbers, cluster, assumptions)
         link = serial if row.message is not None else -1.0
         launch = -1.0 if row.message is not None else assumptions.launch_time
         times = (cost.flops / (rate * assumptions.compute_efficiency), cost.bytes / bandwidth, launch, link)

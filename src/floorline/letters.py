@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from floorline.errors import BadInput
+from floorline.formulas.collectives import members_inside
 from floorline.formulas.experts import experts_read
 from floorline.num import Num, maximum, minimum
 
@@ -232,6 +233,18 @@ class Numbers:
             found = self.ranks(axes[:-1]) * self.degrees.get(axes[-1], 1.0) if axes else 1.0
             self._ranks[axes] = found
         return found
+
+    def members(self, axes: tuple[str, ...], domain: Num) -> Num:
+        """Ranks of the group of ``axes`` in one domain of devices, axes being placed in the order of their degrees."""
+        if not isinstance(domain, np.ndarray) and domain == 1.0:
+            return 1.0
+        result: Num = 1.0
+        stride: Num = 1.0
+        for axis, ranks in self.degrees.items():
+            if axis in axes:
+                result = result * members_inside(domain, stride, ranks)
+            stride = stride * ranks
+        return result
 
     def share(self, text: str) -> Num:
         """A named number, or an expression over letters."""

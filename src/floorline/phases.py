@@ -11,8 +11,8 @@ import numpy as np
 from floorline.floors import Floor
 from floorline.num import Array, Num, maximum, number, where
 from floorline.result import Result
-from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.step import Step
 from floorline.units import seconds
 
@@ -154,7 +154,7 @@ def axes(step: Step, cluster: Cluster, assumed: Assumptions, count: Num) -> int:
         assumed.launch_time,
         assumed.message_latency,
         assumed.expert_evenness,
-        cluster.link.latency,
+        cluster.devices,
         *(ranks for extra in plan.extra for ranks in extra.ranks.values()),
         *(s.stored for s in step.model.stacks),
     )
@@ -162,6 +162,6 @@ def axes(step: Step, cluster: Cluster, assumed: Assumptions, count: Num) -> int:
         *step.model.sizes.values(),
         *(s.repeat for s in step.model.stacks),
         *device.peaks.values(),
-        cluster.link.bandwidth,
+        *(figure for x in cluster.levels for figure in (x.bandwidth, x.latency, x.domain)),
     )
     return max(np.ndim(x) for x in (*inputs, *sizes))

@@ -9,18 +9,19 @@ from functools import cached_property
 from floorline import program
 from floorline.block import Block
 from floorline.errors import BadInput
-from floorline.floors import Floor, arithmetic, compulsory, count, least_moved, spared
+from floorline.floors import Floor, arithmetic, compulsory, count, spared
 from floorline.formulas.collectives import message_time
 from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers
 from floorline.masks import chunk, selected
-from floorline.num import Num, all_true, floor, maximum, number, total
+from floorline.network import least_time_bytes, levels, staged
+from floorline.num import Num, all_true, floor, maximum, number, total, where
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
 from floorline.quantized import element_bytes
-from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import (
@@ -156,11 +157,26 @@ class Step:
     def serial(self, cluster: Cluster, assumptions: Assumptions) -> Num:
         """The textbook sum: each launch its larger time, each message its own, one after the other."""
         return total(
-            row_time(
-                row, program.price(row, numbers, self.precision), cluster, self.rate(row, numbers, cluster), assumptions
-            )
-            * stack.repeat
+            self.time(row, program.price(row, numbers, self.precision), numbers, cluster, assumptions) * stack.repeat
             for stack, numbers, row in self.rows(assumptions.fusion)
+        )
+
+    def time(self, row: Row, cost: Cost, numbers: Numbers, cluster: Cluster, assumptions: Assumptions) -> Num:
+        """Time of one launch, or of one message level by level, in the textbook sum [s]."""
+        if row.message is not None:
+            buffer, _ = program.message_size(row.message, numbers, self.precision)
+            ways = levels(cluster)
+            parts = staged(row.message.kind, buffer, row.message.axes, numbers, ways)
+            return total(
+                message_time(sent, way.rate, maximum(way.link.latency, assumptions.message_latency))
+                for sent, way in zip(parts, ways, strict=True)
+            )
+        return kernel_time(
+            cost.flops,
+            cost.bytes,
+            self.rate(row, numbers, cluster) * assumptions.compute_efficiency,
+            cluster.accelerator.memory_bandwidth * assumptions.memory_efficiency,
+            assumptions.launch_time,
         )
 
     def floor(self, cluster: Cluster) -> Floor:
@@ -173,8 +189,9 @@ class Step:
         flops: Num = 0.0
         weights: Num = 0.0
         cached: Num = 0.0
-        sent: Num = 0.0
-        received: Num = 0.0
+        ways = levels(cluster)
+        sent: list[Num] = [0.0] * len(ways)
+        received: list[Num] = [0.0] * len(ways)
         last = None if self.every_logit or self.decoding else self.model.last_layer
         for stack, shown in self.numbers("causal"):
             cut, block = self.cut(stack), self.block(stack)
@@ -188,18 +205,24 @@ class Step:
             if stack.block.caches():  # a cache that another layer wrote is read there already
                 cached = cached + self.bytes(least.cached, self.seen(stack, numbers)) * stack.repeat
             for row in least.messages:
-                out, back = least_moved(row, numbers, self.precision)
-                sent, received = sent + out * stack.repeat, received + back * stack.repeat
+                assert row.message is not None
+                buffer, _ = program.message_size(row.message, numbers, self.precision)
+                for i, way in enumerate(ways):
+                    out, back = least_time_bytes(row.message.kind, buffer, row.message.axes, numbers, way)
+                    sent[i], received[i] = sent[i] + out * stack.repeat, received[i] + back * stack.repeat
         device = cluster.accelerator
         moved = maximum(weights + cached - device.last_level_cache, 0.0)
+        messages = [maximum(out, back) for out, back in zip(sent, received, strict=True)]
+        link, level, message = slowest(messages, [way.rate for way in ways])
         return Floor(
             compute=flops / self.fastest(cluster),
             memory=moved / device.memory_bandwidth,
-            link=maximum(sent, received) / cluster.link.bandwidth,
+            link=link,
             flops=flops,
             weights=weights,
             cached=cached,
-            message=maximum(sent, received),
+            message=message,
+            level=level,
         )
 
     def only_with_logits(self, stack: Stack, numbers: Numbers) -> Numbers:
@@ -216,23 +239,42 @@ class Step:
         return numbers.renewed({EARLIER: before - floor(before / width) * width})
 
     def fastest(self, cluster: Cluster) -> Num:
-        """The arithmetic rate that no launch exceeds: that of the activations' format, or of quantised matmuls [FLOP/s]."""
-        own = self.model.quantization
-        usual = cluster.accelerator.peak(self.precision.activations)
-        return usual if own is None or not own.arithmetic else maximum(usual, cluster.accelerator.peak(own.arithmetic))
+        """The arithmetic rate that no launch exceeds, whatever it accumulates in: that of the activations' format, or of
+        quantised matmuls [FLOP/s]."""
+        own, device = self.model.quantization, cluster.accelerator
+        usual = device.fastest(self.precision.activations)
+        return usual if own is None or not own.arithmetic else maximum(usual, device.fastest(own.arithmetic))
+
+    def usual(self, cluster: Cluster) -> Num:
+        """The same, accumulated in fp32 [FLOP/s]."""
+        own, device = self.model.quantization, cluster.accelerator
+        usual = device.peak(self.precision.activations)
+        return usual if own is None or not own.arithmetic else maximum(usual, device.peak(own.arithmetic))
 
     def rate(self, row: Row, numbers: Numbers, cluster: Cluster) -> Num:
         """The arithmetic rate of a launch: that of quantised matmuls where it reads a weight that is quantised [FLOP/s]."""
         own = self.model.quantization
         if own is None or not own.arithmetic:
-            return self.fastest(cluster)
+            return self.usual(cluster)
         plain = self.precision.bytes(WEIGHT)
         narrow = any(not all_true(number(numbers.stored.get(p.tensor.name, plain)) >= plain) for p in row.reads)
-        return self.fastest(cluster) if narrow else cluster.accelerator.peak(self.precision.activations)
+        return self.usual(cluster) if narrow else cluster.accelerator.peak(self.precision.activations)
 
     def bytes(self, pieces: tuple[Piece, ...], numbers: Numbers) -> Num:
         """Bytes of some pieces of tensors."""
         return total(count(p, numbers) * program.element_bytes(p.tensor, numbers, self.precision) for p in pieces)
+
+
+def slowest(amounts: list[Num], rates: list[Num]) -> tuple[Num, Num, Num]:
+    """Of several links that work at once the one that takes longest: its time [s], which it is, and its bytes."""
+    link, level, message = amounts[0] / rates[0], 0.0 * amounts[0], amounts[0]
+    for i, (amount, rate) in enumerate(zip(amounts[1:], rates[1:], strict=True), start=1):
+        longer = amount / rate > link
+        link, level, message = (
+            where(longer, new, old)
+            for new, old in ((amount / rate, link), (float(i) + 0.0 * amount, level), (amount, message))
+        )
+    return link, level, message
 
 
 def reach(model: Transformer, workload: Workload) -> Num:
@@ -307,19 +349,3 @@ def single(model: Transformer, workload: Workload, plan: Parallelism, precision:
         step = Step(model, workload.batch, tokens, earlier, logits, plan, precision, attention, every_logit=every)
         return replace(step, source=workload.source_len, modalities=("", SOURCE) if model.has_encoder else ("",))
     raise BadInput(f"{type(workload).__name__} is many steps; count its Prefill and its Decode steps one by one")
-
-
-def row_time(row: Row, cost: Cost, cluster: Cluster, rate: Num, assumptions: Assumptions) -> Num:
-    """Time of one launch, at an arithmetic rate, or of one message in the textbook sum [s]."""
-    if row.message is not None:
-        return message_time(
-            cost.sent, cluster.link.bandwidth, maximum(cluster.link.latency, assumptions.message_latency)
-        )
-    device = cluster.accelerator
-    return kernel_time(
-        cost.flops,
-        cost.bytes,
-        rate * assumptions.compute_efficiency,
-        device.memory_bandwidth * assumptions.memory_efficiency,
-        assumptions.launch_time,
-    )

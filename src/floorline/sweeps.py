@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from floorline.catalogue.accelerators import load_cluster
+from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput, near
 from floorline.estimates import Estimate, estimate
@@ -19,8 +19,8 @@ from floorline.num import Array, Num, floor, maximum
 from floorline.prediction_heads import with_prediction_heads
 from floorline.result import Result
 from floorline.rules import RULES
-from floorline.specs.accelerator import Cluster
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Generate, Workload
@@ -86,7 +86,7 @@ class Sweep(Result):
     def pareto(self, *by: str) -> Sweep:
         """The points that fit and that no other beats in every one of some columns.
 
-        >>> from floorline.catalogue.accelerators import load_cluster
+        >>> from floorline.catalogue.clusters import load_cluster
         >>> s = sweep("gpt2", Generate(prompt_len=8, output_len=2), load_cluster("a100"), {"batch": [1, 2, 4]})
         >>> len(s.pareto("latency_floor_s", "output_tokens_per_s")) >= 1
         True
@@ -140,7 +140,7 @@ def sweep(
     progress  called with points done and points in all
     raises    BadInput for unknown names and values out of range; a combination that breaks a rule is nan with a reason
 
-    >>> from floorline.catalogue.accelerators import load_cluster
+    >>> from floorline.catalogue.clusters import load_cluster
     >>> s = sweep("gpt2", Generate(prompt_len=128, output_len=2), load_cluster("a100"), {"batch": [1, 2], "tp": [1, 5]})
     >>> len(s), s.columns["reason"].tolist()[1]
     (4, 'tp∤heads')
@@ -252,10 +252,7 @@ class Point:
             model = replace(with_prediction_heads(model) if old.mtp else model, quantization=old.quantization)
             result = replace(result, model=model)
         if "hardware" in by:
-            cluster = replace(
-                result.cluster,
-                accelerator=result.cluster.accelerator.with_figures(self.precision.activations, by["hardware"]),
-            )
+            cluster = result.cluster.with_figures(self.precision.activations, by["hardware"])
             result = replace(result, cluster=cluster)
         if "cluster" in by:
             result = replace(result, cluster=replace(result.cluster, devices=by["cluster"]["devices"]))

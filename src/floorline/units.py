@@ -23,6 +23,7 @@ UNITS: dict[str, tuple[str, float]] = {
     **{f"{p}s": ("s", f) for p, f in SMALL.items()},
     **{f"{p}Hz": ("Hz", f) for p, f in DECIMAL.items()},
     **{f"{p}W": ("W", f) for p, f in DECIMAL.items()},
+    "USD/h": ("USD/h", 1.0),
     "": ("", 1.0),
 }
 LARGEST = 1e30
@@ -33,7 +34,7 @@ def parse(text: str, dimension: str, what: str = "value") -> float:
     """The SI number in a text with a unit.
 
     text       "80 GB", "3.35 TB/s", "989.4 TFLOP/s", "5 us", "132"
-    dimension  what it must be: "B", "B/s", "FLOP/s", "FLOP", "s", "Hz", "W" or "" for a plain number
+    dimension  what it must be: "B", "B/s", "FLOP/s", "FLOP", "s", "Hz", "W", "USD/h" or "" for a plain number
     what       the name of the figure, for the error
     raises     BadInput where the number, the unit or the dimension is wrong
 
@@ -71,6 +72,7 @@ def example(dimension: str) -> str:
         "s": "5 us",
         "Hz": "1.83 GHz",
         "W": "700 W",
+        "USD/h": "2.99 USD/h",
     }.get(dimension, "132")
 
 

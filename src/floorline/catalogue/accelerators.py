@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from floorline.catalogue.figures import Figure
 from floorline.errors import BadInput, NotFound, near
-from floorline.num import Num
-from floorline.specs.accelerator import Accelerator, Cluster, Link
-from floorline.units import parse
+from floorline.specs.accelerator import Accelerator, Link
 
 HERE = Path(__file__).parent / "accelerators"
 DIMENSIONS = {
@@ -19,33 +19,48 @@ DIMENSIONS = {
     "usable_memory": "B",
     "memory_bandwidth": "B/s",
     "last_level_cache": "B",
+    "cache_bandwidth": "B/s",
     "sm_count": "",
+    "base_clock": "Hz",
     "boost_clock": "Hz",
     "tdp": "W",
+    "price": "USD/h",
 }
-FORMATS = ("fp64", "fp64_tensor", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4", "int4")
+"""What the figures of a device measure."""
+
+FORMATS: tuple[str, ...] = (
+    "fp64",
+    "fp64_tensor",
+    "fp32",
+    "fp32_tensor",
+    "tf32",
+    "fp16",
+    "fp16_vector",
+    "fp16_accumulate_fp16",
+    "bf16",
+    "fp8",
+    "fp8_accumulate_fp16",
+    "fp6",
+    "fp4",
+    "int8",
+    "int4",
+)
+"""Formats that a peak may be of."""
+
+LINK = {"bandwidth": "B/s", "latency": "s", "domain": ""}
+"""What the figures of a link measure."""
+
+ALIASES = re.compile(r"^aliases = (\[.*?\])", re.MULTILINE | re.DOTALL)
+QUOTED = re.compile(r'"([^"]*)"')
+PREFIXES = ("nvidia", "amd", "intel", "google", "aws", "apple", "tesla", "geforce", "instinct", "radeon")
 LARGEST_FILE = 1_000_000
-
-
-def load_cluster(what: str | os.PathLike[str] | Accelerator | Cluster, devices: Num = 1.0) -> Cluster:
-    """Equal devices by catalogue name, by the path of a TOML file, or of an Accelerator; a Cluster stays what it is.
-
-    raises NotFound for a name that nobody knows, BadInput for a broken file or a senseless count
-
-    >>> float(load_cluster("H100 SXM", devices=8).accelerator.memory_bandwidth)
-    3350000000000.0
-    """
-    if isinstance(what, Cluster):
-        return what
-    return Cluster(what if isinstance(what, Accelerator) else load_accelerator(what), devices)
 
 
 def load_accelerator(what: str | os.PathLike[str]) -> Accelerator:
     """An accelerator by name (case, spaces and a vendor's prefix are forgiven) or by the path of a TOML file."""
     text = os.fspath(what)
-    key = plain(text)
-    key = key if key in names() else aliases().get(key, key)
-    if key in names():
+    key = named(text)
+    if key:
         return shipped(key)
     if text.endswith(".toml"):
         path = file(text)
@@ -53,8 +68,28 @@ def load_accelerator(what: str | os.PathLike[str]) -> Accelerator:
             raise NotFound(f"{text[:200]}: there is no such file; expected a TOML file that describes an accelerator")
         return from_toml(path)
     raise NotFound(
-        f"hardware {text[:80]!r} is not in the catalogue; {near(key, [*names(), *aliases()])} ('floorline hardware' lists all)"
+        f"hardware {text[:80]!r} is not in the catalogue; {near(plain(text), [*names(), *aliases()])} "
+        "('floorline hardware' lists all)"
     )
+
+
+def named(text: str) -> str:
+    """The key of an accelerator, however it is spelt, or ""."""
+    known = {name: name for name in names()} | aliases()
+    return next((known[spelt] for spelt in spellings(text) if spelt in known), "")
+
+
+def spellings(text: str) -> Iterator[str]:
+    """A name in lower case with hyphens, then without its vendor's or its family's name before it.
+
+    >>> list(spellings("NVIDIA GeForce RTX_4090"))
+    ['nvidia-geforce-rtx-4090', 'geforce-rtx-4090', 'rtx-4090']
+    """
+    key = "-".join(text.lower().replace("_", " ").replace("-", " ").split())
+    yield key
+    while key.partition("-")[0] in PREFIXES and "-" in key:
+        key = key.partition("-")[2]
+        yield key
 
 
 def file(text: str) -> Path | None:
@@ -72,10 +107,7 @@ def plain(text: str) -> str:
     >>> plain("NVIDIA H100_SXM")
     'h100-sxm'
     """
-    key = "-".join(text.lower().replace("_", " ").replace("-", " ").split())
-    for vendor in ("nvidia", "amd", "intel", "google", "aws", "apple", "tesla"):
-        key = key.removeprefix(f"{vendor}-")
-    return key
+    return list(spellings(text))[-1]
 
 
 @cache
@@ -87,7 +119,14 @@ def names() -> tuple[str, ...]:
 @cache
 def aliases() -> dict[str, str]:
     """Other names → keys."""
-    return {plain(alias): name for name in names() for alias in read_toml(HERE / f"{name}.toml").get("aliases", ())}
+    return read_aliases(HERE)
+
+
+def read_aliases(folder: Path) -> dict[str, str]:
+    """Other names → keys of a folder's files. Only the lines that hold them are read: parsing a hundred files takes a tenth of a
+    second."""
+    lines = {path.stem: ALIASES.search(path.read_text(encoding="utf-8")) for path in folder.glob("*.toml")}
+    return {next(spellings(alias)): name for name, line in lines.items() if line for alias in QUOTED.findall(line[1])}
 
 
 @cache
@@ -118,40 +157,62 @@ def from_toml(path: Path) -> Accelerator:
     raises BadInput for unknown keys, missing figures, wrong units
     """
     data = read_toml(path)
-    known = {"name", "vendor", "aliases", "figures", "peaks", "links"}
-    for key in data:
-        if key not in known:
-            raise BadInput(f"{path.name}: unknown key {key!r}; {near(key, known)}")
-    figures, peaks = table(data, "figures", path), table(data, "peaks", path)
-    values = {key: figure(path, key, value, DIMENSIONS) for key, value in figures.items()}
+    expect(path, data, ("name", "vendor", "architecture", "aliases", "figures", "peaks", "links"))
+    figures = read_figures(path, table(data, "figures", path), DIMENSIONS)
+    peaks = read_figures(path, table(data, "peaks", path), dict.fromkeys(FORMATS, "FLOP/s"))
     for key in ("memory", "memory_bandwidth"):
-        if key not in values:
+        if key not in figures:
             raise BadInput(
                 f"{path.name}: the figure {key!r} is missing under [figures]; expected text such as {key} = '80 GB'"
             )
-    rates = {key: figure(path, key, value, dict.fromkeys(FORMATS, "FLOP/s")) for key, value in peaks.items()}
-    if not rates:
+    if not peaks:
         raise BadInput(f"{path.name}: [peaks] is empty; expected at least one, such as bf16 = '989.4 TFLOP/s'")
-    links = []
-    for name, link in table(data, "links", path).items():
-        if not isinstance(link, Mapping) or "bandwidth" not in link:
-            raise BadInput(
-                f"{path.name}: link {name!r} has no bandwidth; expected [links.{name}] with bandwidth = '450 GB/s'"
-            )
-        rate = figure(path, "bandwidth", link["bandwidth"], {"bandwidth": "B/s"})
-        latency = figure(path, "latency", link["latency"], {"latency": "s"}) if "latency" in link else 0.0
-        links.append(Link(name, rate, latency))
+    ways = {name: read_link(path, name, given) for name, given in table(data, "links", path).items()}
+    shown = {**figures, **peaks, **{f"{k}.{x}": f for k, (_, found) in ways.items() for x, f in found.items()}}
     return Accelerator(
         name=path.stem,
         title=str(data.get("name", path.stem)),
-        peaks=rates,
-        memory=values["memory"],
-        memory_bandwidth=values["memory_bandwidth"],
-        usable_memory=values.get("usable_memory"),
-        last_level_cache=values.get("last_level_cache", 0.0),
-        links=tuple(sorted(links, key=lambda link: -float(link.bandwidth))),
-        figures={**figures, **peaks, **{f"{k}.bandwidth": v["bandwidth"] for k, v in data.get("links", {}).items()}},
+        vendor=str(data.get("vendor", "")),
+        architecture=str(data.get("architecture", "")),
+        peaks={key: f.value for key, f in peaks.items()},
+        links=tuple(sorted((link for link, _ in ways.values()), key=lambda x: (x.host, -float(x.bandwidth)))),
+        figures={key: f.to_dict() for key, f in shown.items()},
+        **{key: f.value for key, f in figures.items() if key != "base_clock"},
     )
+
+
+def expect(path: Path, data: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Hold a table to the keys that are read.
+
+    raises BadInput for the first other
+    """
+    for key in data:
+        if key not in tuple(known):
+            raise BadInput(f"{path.name}: unknown key {key!r}; {near(key, known)}")
+
+
+def read_figures(path: Path, given: Mapping[str, Any], dimensions: Mapping[str, str]) -> dict[str, Figure]:
+    """The figures of a table by key."""
+    found = {}
+    for key, value in given.items():
+        if key not in dimensions:
+            raise BadInput(f"{path.name}: unknown figure {key!r}; {near(key, dimensions)}")
+        found[key] = Figure.read(f"{path.name}: {key}", value, dimensions[key])
+    return found
+
+
+def read_link(path: Path, name: str, given: object) -> tuple[Link, dict[str, Figure]]:
+    """A link and its figures."""
+    if not isinstance(given, Mapping) or "bandwidth" not in given:
+        raise BadInput(
+            f"{path.name}: link {name!r} has no bandwidth; expected [links.{name}] with bandwidth = '450 GB/s'"
+        )
+    words = {key: given[key] for key in ("topology", "host") if key in given}
+    figures = read_figures(path, {k: v for k, v in given.items() if k not in words}, LINK)
+    if not isinstance(words.get("host", False), bool):
+        raise BadInput(f"{path.name}: link {name!r}: host is {str(words['host'])[:40]!r}; expected true or false")
+    numbers: dict[str, Any] = {key: f.value for key, f in figures.items()}
+    return Link(name, **numbers, **words), figures
 
 
 def table(data: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
@@ -160,16 +221,3 @@ def table(data: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise BadInput(f"{path.name}: {key!r} is {type(found).__name__}; expected a table [{key}]")
     return found
-
-
-def figure(path: Path, key: str, value: object, dimensions: Mapping[str, str]) -> float:
-    """A figure with its unit, positive."""
-    if key not in dimensions:
-        raise BadInput(f"{path.name}: unknown figure {key!r}; {near(key, dimensions)}")
-    text = value.get("value") if isinstance(value, Mapping) else value
-    if not isinstance(text, str):
-        raise BadInput(f"{path.name}: {key} is {str(text)[:40]!r}; expected text with a unit, such as '80 GB'")
-    result = parse(text, dimensions[key], f"{path.name}: {key}")
-    if not 0.0 < result < float("inf"):
-        raise BadInput(f"{path.name}: {key} is {text[:40]!r}; expected more than zero and less than infinity")
-    return result

@@ -11,8 +11,8 @@ from floorline.errors import BadInput, Infeasible
 from floorline.implementations import FUSIONS
 from floorline.num import Num
 from floorline.ranges import scalar, values
-from floorline.specs.accelerator import Accelerator, Cluster
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.specs.fields import check_choice, checked
 from floorline.specs.parallelism import DEVICES, Parallelism
 from floorline.specs.precision import FORMATS, Precision
@@ -158,21 +158,23 @@ def precision(given: Given, model: Transformer) -> Precision:
 
 def cluster(given: Given, plan: Parallelism, form: str) -> Cluster:
     """The hardware, with figures given by hand in place of the catalogue's."""
-    from floorline.catalogue.accelerators import load_accelerator
+    from floorline.catalogue.clusters import load_cluster
 
     name = given.get("hardware")
-    device = by_hand(load_accelerator("h100-sxm" if name is None else name), given, form)
     devices = whole(given, "devices", most=DEVICES)
-    return Cluster(device, plan.devices if devices is None else devices)
+    machine = load_cluster("h100-sxm" if name is None else name, plan.devices if devices is None else devices)
+    return by_hand(machine, given, form)
 
 
-def by_hand(device: Accelerator, given: Given, form: str) -> Accelerator:
-    """A device with other figures."""
+def by_hand(machine: Cluster, given: Given, form: str) -> Cluster:
+    """A machine whose devices have other figures."""
     new = {k: quantity(k, given[k]) for k in DIMENSIONS if given.get(k) is not None}
     if not new:
-        return device
-    other = device.with_figures(form, new)
-    return replace(other, name=f"{device.name}*", title=f"{device.title}, with figures given by hand")
+        return machine
+    other = machine.with_figures(form, new)
+    device = other.accelerator
+    told = replace(device, name=f"{device.name}*", title=f"{device.title}, with figures given by hand")
+    return replace(other, accelerator=told)
 
 
 DIMENSIONS = {

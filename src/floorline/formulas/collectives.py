@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floorline.num import Num, where
+from floorline.num import Num, ceil, minimum, where
 
 
 def ring_all_reduce_bytes(message: Num, ranks: Num) -> Num:
@@ -58,41 +58,101 @@ def all_to_all_bytes(message: Num, ranks: Num) -> Num:
     return (ranks - 1.0) / ranks * message
 
 
-def least_share_bytes(message: Num, ranks: Num) -> Num:
-    r"""Bytes of a buffer that are another rank's: what must leave a rank in any reduction, and reach it in any gather.
+def members_inside(domain: Num, stride: Num, ranks: Num) -> Num:
+    r"""Ranks of a group that sit together in one domain, such as a box, where ranks are numbered box by box.
 
-    $$V = \frac{n-1}{n}\,M$$
+    $$m = \min\left(n, \left\lceil \frac{d}{s} \right\rceil\right)$$
+
+    domain   d  devices of the domain                               [-]
+    stride   s  devices from one rank of the group to the next      [-]
+    ranks    n  ranks of the group                                  [-]
+    returns  m  the most of them in one domain                      [-]
+
+    Source: Narayanan et al. 2021, arXiv:2104.04473, section 3.1: tensor-parallel ranks side by side in a node, the others
+    across nodes. Example: tensor parallelism of 8 fills a box of 8, and of its data-parallel group each has one.
+
+    >>> float(members_inside(8.0, 1.0, 16.0)), float(members_inside(8.0, 8.0, 16.0)), float(members_inside(1.0, 1.0, 4.0))
+    (8.0, 1.0, 1.0)
+    """
+    return minimum(ranks, ceil(domain / stride))
+
+
+def least_share_bytes(message: Num, ranks: Num, members: Num) -> Num:
+    r"""What must leave a domain in any reduction that ends in shares, and reach it in any gather: the others' shares, handed
+    over by its members together.
+
+    $$V = \frac{n - m}{n\,m}\,M$$
 
     message  M  buffer of one rank, the whole that is reduced or gathered  [B]
-    ranks    n  ranks                                                      [-]
-    returns  V  bytes                                                      [B]
+    ranks    n  ranks of the group                                         [-]
+    members  m  of them in the domain                                      [-]
+    returns  V  bytes of one member                                        [B]
 
     Source: Chan et al. 2007, "Collective communication: theory, practice, and experience", section 3 (lower bounds).
-    Example: half of what a ring all-reduce sends.
+    Example: half of what a ring all-reduce of eight sends.
 
-    >>> least_share_bytes(8.0, 8.0)
+    >>> least_share_bytes(8.0, 8.0, 1.0)
     7.0
     """
-    return (ranks - 1.0) / ranks * message
+    return (ranks - members) / (ranks * members) * message
 
 
-def least_own_bytes(message: Num, ranks: Num) -> Num:
-    r"""Bytes of a rank's own share, which it sends once where the network copies (a gather) and receives once where the
-    network adds (a reduction); a group of one neither sends nor receives.
+def least_own_bytes(message: Num, ranks: Num, members: Num) -> Num:
+    r"""What must leave a domain where the network copies (a gather), and reach it where the network adds (a reduction that
+    ends in shares): its members' own shares, once; nothing where the whole group is inside.
 
-    $$V = \frac{M}{n}, \quad n > 1$$
+    $$V = \frac{M}{n}, \quad n > m$$
 
     message  M  buffer of one rank, the whole that is reduced or gathered  [B]
-    ranks    n  ranks                                                      [-]
-    returns  V  bytes                                                      [B]
+    ranks    n  ranks of the group                                         [-]
+    members  m  of them in the domain                                      [-]
+    returns  V  bytes of one member                                        [B]
 
     Source: Graham et al. 2016, "Scalable hierarchical aggregation protocol (SHArP)", COMHPC, section 2: the switch adds, each
     host sends its data once. Example: an eighth.
 
-    >>> float(least_own_bytes(8.0, 8.0)), float(least_own_bytes(8.0, 1.0))
+    >>> float(least_own_bytes(8.0, 8.0, 1.0)), float(least_own_bytes(8.0, 8.0, 8.0))
     (1.0, 0.0)
     """
-    return where(ranks > 1.0, message / ranks, 0.0)
+    return where(ranks > members, message / ranks, 0.0)
+
+
+def least_whole_bytes(message: Num, ranks: Num, members: Num) -> Num:
+    r"""What must leave a domain, and reach it, in any all-reduce: the others cannot know the sum without all of its own, nor it
+    without theirs, even where the network adds.
+
+    $$V = \frac{M}{m}, \quad n > m$$
+
+    message  M  buffer of one rank   [B]
+    ranks    n  ranks of the group   [-]
+    members  m  of them in the domain  [-]
+    returns  V  bytes of one member  [B]
+
+    Source: Graham et al. 2016, "Scalable hierarchical aggregation protocol (SHArP)", COMHPC, section 2: each host sends its
+    data once and receives the sum once. Example: two ranks exchange their halves twice, which is the ring's 2·(n − 1)/n.
+
+    >>> float(least_whole_bytes(8.0, 2.0, 1.0)) == ring_all_reduce_bytes(8.0, 2.0)
+    True
+    """
+    return where(ranks > members, message / members, 0.0)
+
+
+def least_exchange_bytes(message: Num, ranks: Num, members: Num) -> Num:
+    r"""What must leave a domain, and reach it, in an all-to-all: of each member's buffer what is for ranks outside.
+
+    $$V = \frac{n - m}{n}\,M$$
+
+    message  M  buffer of one rank     [B]
+    ranks    n  ranks of the group     [-]
+    members  m  of them in the domain  [-]
+    returns  V  bytes of one member    [B]
+
+    Source: counting the shares. Example: of eight shares four leave a domain of four.
+
+    >>> least_exchange_bytes(8.0, 8.0, 4.0)
+    4.0
+    """
+    return (ranks - members) / ranks * message
 
 
 def message_time(sent: Num, bandwidth: Num, latency: Num) -> Num:

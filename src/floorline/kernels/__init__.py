@@ -1,0 +1,1 @@
+"""Measured kernels: their table, and what each must do whatever the software."""

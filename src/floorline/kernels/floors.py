@@ -1,0 +1,109 @@
+"""The floor under a measured kernel's time: the largest of its arithmetic, its traffic and its message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from floorline.errors import BadInput
+from floorline.kernels.formats import kernel_format
+from floorline.kernels.table import Kernels
+from floorline.kernels.work import WORK, Work, stated
+from floorline.network import LEAST, SHARE
+from floorline.num import Array, Num, maximum, minimum
+from floorline.specs.accelerator import Accelerator, Link
+from floorline.specs.cluster import Cluster
+
+BOX = 16.0
+"""Devices beyond which a link joins boxes (a rack of 72), so that a node's size says nothing of it."""
+
+VALUE_WIDTH = re.compile(r"v_head_dim=(\d+)")
+EACH = re.compile(r"tokens_per_expert=(\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class KernelFloor:
+    """The floor of some rows.
+
+    compute, memory, link  the three times [s]
+    work                   what they come from
+    """
+
+    compute: Array
+    memory: Array
+    link: Array
+    work: Work
+
+    @property
+    def seconds(self) -> Array:
+        """The floor."""
+        return np.maximum(np.maximum(self.compute, self.memory), self.link)
+
+
+def floor(kernels: Kernels, device: Accelerator) -> KernelFloor:
+    """The floor of rows of one operator, one format and one cache format, on a device.
+
+    raises BadInput for an operator or a format that nobody knows, or a format that the device cannot compute in
+    """
+    op, dtype, kv = (str(kernels.words[name][0]) for name in ("op", "dtype", "kv_dtype"))
+    if op not in WORK:
+        raise BadInput(f"op is {op[:40]!r}; expected one of {', '.join(WORK)}")
+    form, cache = kernel_format(dtype), kernel_format(kv or dtype)
+    columns = with_kernel_names(kernels)
+    work = WORK[op](columns, form, cache)
+    rate = device.fastest(form.arithmetic)
+    rate = np.maximum(rate, device.fastest(cache.arithmetic)) if "attention" in op or "mla" in op else rate
+    zero = np.zeros(len(kernels))
+    moved = maximum(work.bytes - device.last_level_cache, 0.0)
+    link = link_time(work, columns, device) if work.kind else zero
+    return KernelFloor(zero + work.flops / rate, zero + moved / device.memory_bandwidth, zero + link, work)
+
+
+def with_kernel_names(kernels: Kernels) -> Mapping[str, Array]:
+    """The numbers, and those that the kernel's name holds: whether attention is causal, the width of its values, and tokens of
+    each expert where the tokens that enter are not stated."""
+    names = [str(name) for name in kernels.words["kernel"]]
+    numbers = kernels.numbers
+    each = in_names(EACH, names) * numbers["batch"] / stated(numbers["heads"], 1.0)
+    return {
+        **numbers,
+        "m": np.where(np.isnan(numbers["m"]), each, numbers["m"]),
+        "causal": np.asarray([0.0 if "not causal" in name else 1.0 for name in names]),
+        "value_width": in_names(VALUE_WIDTH, names),
+    }
+
+
+def in_names(pattern: re.Pattern[str], names: list[str]) -> Array:
+    """A number that some names hold, nan where they do not."""
+    found = [pattern.search(name) for name in names]
+    return np.asarray([float(m[1]) if m else np.nan for m in found])
+
+
+def link_time(work: Work, columns: Mapping[str, Array], device: Accelerator) -> Num:
+    """The least time of a message: on each level what must leave a domain, the largest of all."""
+    ranks = columns["gpus"]
+    node = stated(columns["node_size"], np.inf)
+    inner: Num = 1.0
+    moved: Num
+    longest: Num = 0.0 * ranks
+    for link in Cluster(device).levels:
+        domain = boxed(link, node)
+        places = link.domain / inner
+        present = minimum(places, maximum(ranks / inner, 1.0))
+        share = SHARE[link.topology](present, places)
+        members = minimum(ranks, inner)
+        if work.kind == "send_recv":
+            moved = work.message * np.asarray(ranks > members, dtype=np.float64)
+        else:
+            moved = maximum(*(least(work.message, ranks, members) for least in LEAST[work.kind]))
+        longest = maximum(longest, moved / (link.bandwidth * share))
+        inner = maximum(inner, minimum(domain, ranks))
+    return longest
+
+
+def boxed(link: Link, node: Num) -> Num:
+    """Devices that a link joins where a node has so many of them."""
+    return np.where(np.asarray(link.domain) > BOX, link.domain, minimum(link.domain, node))
