@@ -32,6 +32,7 @@ from terminal import Json, Printed, ask, run, told
 
 ENVELOPE = {"schema_version", "floorline", "command", "inputs", "calibration"}
 TIME = ["floor", "serial", "expected", "low", "high"]
+VALIDATION = Path(__file__).parents[1] / "validation"
 GENERATE = ("--isl", "100", "--osl", "20")
 
 
@@ -106,6 +107,9 @@ DOCUMENTS = {
     "explain": ("explain", "tpot", "gpt2", *GENERATE),
     "models": ("models", "gpt2"),
     "hardware": ("hardware", "h100"),
+    "roofline": ("roofline", "gpt2", *GENERATE),
+    "occupancy": ("occupancy", "--threads", "128"),
+    "validate": ("validate", str(VALIDATION / "cases" / "encoder.csv"), "--models", str(VALIDATION / "models")),
 }
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from published import FOLDER, FORMULAS, MODULES, Formula
 
-UNITS = {"-", "B", "B/s", "FLOP", "FLOP/s", "FLOP/B", "s", "d"}
+UNITS = {"-", "1/s", "B", "B/s", "FLOP", "FLOP/s", "FLOP/B", "s", "d"}
 SCALE = MappingProxyType({"B": 2.0**9, "s": 2.0**-7, "FLOP": 2.0**13})
 """Other units of bytes, seconds and FLOP: powers of two, so that a rescaled number rounds as the first did."""
 
@@ -20,6 +20,7 @@ HIDDEN = MappingProxyType(
     {
         "inference.kv_flops_per_token": 1,
         "inference.forward_flops_per_token": 1,
+        "inference.stage_flops_per_byte": 1,
         "kernels.axpy_flops": 1,
         "kernels.matmul_flops": 1,
         "kernels.square_matmul_intensity": 1,

@@ -330,7 +330,7 @@ def test_consumer_cards_accumulate_in_fp32_at_half_the_rate() -> None:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_machine_file(name: str) -> None:
-    """It loads by all its names, is made of a known accelerator, and each level reaches further and is no faster than the one inside."""
+    """It loads by all its names, is made of a known accelerator, and each level reaches further, no faster."""
     made = load_cluster(name)
     assert made.name == name
     assert made.accelerator.name in DEVICES

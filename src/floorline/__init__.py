@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from floorline.specs.workload import Prefill as Prefill
     from floorline.specs.workload import Train as Train
     from floorline.sweeps import sweep as sweep
+    from floorline.validation.report import validate as validate
 
 PUBLIC = {
     "load_cluster": "catalogue.clusters",
@@ -35,7 +36,7 @@ PUBLIC = {
     "estimate": "estimates",
     "fit": "capacity",
     "Accelerator": "specs.accelerator",
-    "Cluster": "specs.accelerator",
+    "Cluster": "specs.cluster",
     "Link": "specs.accelerator",
     "Assumptions": "specs.assumptions",
     "Parallelism": "specs.parallelism",
@@ -46,6 +47,7 @@ PUBLIC = {
     "Prefill": "specs.workload",
     "Train": "specs.workload",
     "sweep": "sweeps",
+    "validate": "validation.report",
 }
 """Public name → module; each is imported when it is first asked for, so that a short question has a quick answer."""
 

@@ -14,7 +14,7 @@ from floorline.estimates import Estimate
 from floorline.letters import MEANING, Numbers, Product
 from floorline.memory import cache_pieces
 from floorline.network import levels
-from floorline.num import Num
+from floorline.num import Num, where
 from floorline.phases import Phase
 from floorline.program import EARLIER
 from floorline.published import formula, formula_names
@@ -253,6 +253,7 @@ def explain_time(e: Estimate, which: str) -> Explanation:
 def explain_phase(e: Estimate, phase: Phase) -> Explanation:
     """The floor of a phase and the launches of its serial sum."""
     device, f = e.cluster.accelerator, phase.floor
+    rate = where(f.link > 0.0, f.message / where(f.link > 0.0, f.link, 1.0), e.cluster.link.bandwidth)
     cache, slow = plain(device.last_level_cache), levels(e.cluster)[round(float(np.asarray(f.level).flat[0]))]
     parts = (
         Explanation(
@@ -272,7 +273,7 @@ def explain_phase(e: Estimate, phase: Phase) -> Explanation:
         Explanation(
             "messages",
             "Σ least bytes of a rank / link, on the level that takes longest",
-            f"{plain(f.message)} B / {plain(slow.rate)} B/s ({slow.link.name})",
+            f"{plain(f.message)} B / {plain(rate)} B/s ({slow.link.name})",
             f.link,
             "s",
         ),

@@ -7,9 +7,7 @@ level talk there, and share the way out of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from floorline.formulas.collectives import (
     least_exchange_bytes,
@@ -21,8 +19,9 @@ from floorline.formulas.collectives import (
 )
 from floorline.formulas.topology import mesh_share, neighbour_share, torus_exchange_bytes
 from floorline.letters import Numbers
-from floorline.num import Num, maximum, minimum, where
-from floorline.specs.accelerator import Link
+from floorline.num import Num, ceil, maximum, minimum, where
+from floorline.op import Collective
+from floorline.specs.accelerator import UNLIMITED, Link
 from floorline.specs.cluster import Cluster
 
 Bytes = Callable[[Num, Num, Num], Num]
@@ -62,12 +61,16 @@ class Level:
 
     link   its figures
     inner  devices of a domain of the level inside it, 1 for the first [-]
+    outer  devices of its own domain [-]
     rate   what a device can send on it, and receive [B/s]
+    past   the same of all levels outside it together [B/s]
     """
 
     link: Link
     inner: Num
+    outer: Num
     rate: Num
+    past: Num = 0.0
 
 
 def levels(cluster: Cluster) -> tuple[Level, ...]:
@@ -77,39 +80,98 @@ def levels(cluster: Cluster) -> tuple[Level, ...]:
     >>> [(x.link.name, float(x.inner)) for x in levels(load_cluster("h100-sxm", devices=16))]
     [('nvlink', 1.0), ('pcie', 8.0)]
     """
-    found, inner = [], 1.0
-    for link in cluster.levels:
+    found: list[Level] = []
+    inner: Num = 1.0
+    for i, link in enumerate(cluster.levels):
         places = link.domain / inner
         present = minimum(places, maximum(cluster.devices / inner, 1.0))
-        found.append(Level(link, inner, link.bandwidth * SHARE[link.topology](present, places)))
-        inner = link.domain  # type: ignore[assignment]
+        last = i == len(cluster.levels) - 1  # it joins all that there are
+        found.append(
+            Level(
+                link, inner, UNLIMITED if last else link.domain, link.bandwidth * SHARE[link.topology](present, places)
+            )
+        )
+        inner = link.domain
+    past: Num = 0.0
+    for i in reversed(range(len(found))):
+        found[i] = replace(found[i], past=past)
+        past = past + found[i].rate
     return tuple(found)
 
 
-def least_time_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, level: Level) -> tuple[Num, Num]:
-    """Bytes that a device must send on a level for a message, and receive, whatever the algorithm."""
-    ranks, members = numbers.ranks(axes), numbers.members(axes, level.inner)
-    out, back = (least(buffer, ranks, members) for least in LEAST[kind])
+def least_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, level: Level) -> tuple[Num, Num]:
+    """Bytes that a device must send out of the domain inside a level for a message, and receive, whatever the algorithm; none
+    where no other domain of the level has a rank of the group."""
+    ranks = numbers.ranks(axes)
+    here, beyond = numbers.members(axes, level.inner), numbers.members(axes, level.outer)
+    out, back = (where(beyond > here, least(buffer, ranks, here), 0.0) for least in LEAST[kind])
     if kind != "all_to_all" or level.link.topology not in TORUS:
         return out, back
-    middle = torus_exchange_bytes(buffer, ranks, TORUS[level.link.topology])
-    crossing = where(ranks > 1.0, middle, 0.0)
+    crossing = middle(buffer, beyond, level.link) * beyond / ranks
     return maximum(out, crossing), maximum(back, crossing)
 
 
-def staged_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, inside: Level, domain: Num) -> Num:
+def least_rate(axes: tuple[str, ...], numbers: Numbers, level: Level) -> Num:
+    """What such bytes can leave a device by: the level's own links, and those of the levels outside it where the group has ranks
+    there [B/s]."""
+    return level.rate + where(numbers.ranks(axes) > numbers.members(axes, level.outer), level.past, 0.0)
+
+
+def staged_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, level: Level) -> Num:
     """Bytes that a device sends on a level where a message goes level by level: a ring among the domains, of what the members
-    of each share; an all-to-all straight to where it goes."""
+    of each share; an all-to-all straight to where it goes, through the middle of a torus where there is one."""
     ranks = numbers.ranks(axes)
-    here, beyond = numbers.members(axes, inside.inner), numbers.members(axes, domain)
-    if kind == "all_to_all":
-        return (beyond - here) / ranks * buffer
-    return RING[kind](buffer / here, beyond / here)
+    here, beyond = numbers.members(axes, level.inner), numbers.members(axes, level.outer)
+    if kind != "all_to_all":
+        return RING[kind](buffer / here, ceil(beyond / here))
+    direct = (beyond - here) / ranks * buffer
+    if level.link.topology not in TORUS:
+        return direct
+    return maximum(direct, middle(buffer, beyond, level.link) * beyond / ranks)
+
+
+def middle(buffer: Num, ranks: Num, link: Link) -> Num:
+    """What an all-to-all takes through the middle of a torus, in bytes through all links of one device."""
+    return where(ranks > 1.0, torus_exchange_bytes(buffer, ranks, TORUS[link.topology]), 0.0)
 
 
 def staged(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, ways: tuple[Level, ...]) -> tuple[Num, ...]:
-    """Bytes that a device sends on each level, the last of which joins all."""
-    outer = [*(level.inner for level in ways[1:]), np.inf]
-    return tuple(
-        staged_bytes(kind, buffer, axes, numbers, level, domain) for level, domain in zip(ways, outer, strict=True)
-    )
+    """Bytes that a device sends on each level."""
+    return tuple(staged_bytes(kind, buffer, axes, numbers, level) for level in ways)
+
+
+class Talk:
+    """Messages of a step, added up: on each level what must be sent and received, and how long that takes at least.
+
+    sent, received              bytes of a device on each level [B]
+    sending_time, receiving_time  at what they can leave and arrive by [s]
+    """
+
+    def __init__(self, count: int) -> None:
+        self.sent: list[Num] = [0.0] * count
+        self.received: list[Num] = [0.0] * count
+        self.sending_time: list[Num] = [0.0] * count
+        self.receiving_time: list[Num] = [0.0] * count
+
+    def add(self, message: Collective, buffer: Num, numbers: Numbers, ways: tuple[Level, ...], repeat: Num) -> None:
+        """Count a message, so many times."""
+        for i, way in enumerate(ways):
+            out, back = least_bytes(message.kind, buffer, message.axes, numbers, way)
+            rate = least_rate(message.axes, numbers, way)
+            self.sent[i] = self.sent[i] + out * repeat
+            self.received[i] = self.received[i] + back * repeat
+            self.sending_time[i] = self.sending_time[i] + out * repeat / rate
+            self.receiving_time[i] = self.receiving_time[i] + back * repeat / rate
+
+    def slowest(self) -> tuple[Num, Num, Num]:
+        """Of the levels, which work at once, the one that takes longest: its time [s], which it is, and the larger of its two
+        amounts [B]."""
+        times = [maximum(a, b) for a, b in zip(self.sending_time, self.receiving_time, strict=True)]
+        amounts = [maximum(a, b) for a, b in zip(self.sent, self.received, strict=True)]
+        longest, level, amount = times[0], 0.0 * times[0], amounts[0]
+        for i in range(1, len(times)):
+            longer = times[i] > longest
+            level = where(longer, float(i) + 0.0 * times[i], level)
+            amount = where(longer, amounts[i], amount)
+            longest = maximum(longest, times[i])
+        return longest, level, amount

@@ -15,8 +15,8 @@ from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers
 from floorline.masks import chunk, selected
-from floorline.network import least_time_bytes, levels, staged
-from floorline.num import Num, all_true, floor, maximum, number, total, where
+from floorline.network import Talk, levels, staged
+from floorline.num import Num, all_true, floor, maximum, number, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
 from floorline.quantized import element_bytes
@@ -190,8 +190,7 @@ class Step:
         weights: Num = 0.0
         cached: Num = 0.0
         ways = levels(cluster)
-        sent: list[Num] = [0.0] * len(ways)
-        received: list[Num] = [0.0] * len(ways)
+        talk = Talk(len(ways))
         last = None if self.every_logit or self.decoding else self.model.last_layer
         for stack, shown in self.numbers("causal"):
             cut, block = self.cut(stack), self.block(stack)
@@ -207,13 +206,10 @@ class Step:
             for row in least.messages:
                 assert row.message is not None
                 buffer, _ = program.message_size(row.message, numbers, self.precision)
-                for i, way in enumerate(ways):
-                    out, back = least_time_bytes(row.message.kind, buffer, row.message.axes, numbers, way)
-                    sent[i], received[i] = sent[i] + out * stack.repeat, received[i] + back * stack.repeat
+                talk.add(row.message, buffer, numbers, ways, stack.repeat)
         device = cluster.accelerator
         moved = maximum(weights + cached - device.last_level_cache, 0.0)
-        messages = [maximum(out, back) for out, back in zip(sent, received, strict=True)]
-        link, level, message = slowest(messages, [way.rate for way in ways])
+        link, level, message = talk.slowest()
         return Floor(
             compute=flops / self.fastest(cluster),
             memory=moved / device.memory_bandwidth,
@@ -263,18 +259,6 @@ class Step:
     def bytes(self, pieces: tuple[Piece, ...], numbers: Numbers) -> Num:
         """Bytes of some pieces of tensors."""
         return total(count(p, numbers) * program.element_bytes(p.tensor, numbers, self.precision) for p in pieces)
-
-
-def slowest(amounts: list[Num], rates: list[Num]) -> tuple[Num, Num, Num]:
-    """Of several links that work at once the one that takes longest: its time [s], which it is, and its bytes."""
-    link, level, message = amounts[0] / rates[0], 0.0 * amounts[0], amounts[0]
-    for i, (amount, rate) in enumerate(zip(amounts[1:], rates[1:], strict=True), start=1):
-        longer = amount / rate > link
-        link, level, message = (
-            where(longer, new, old)
-            for new, old in ((amount / rate, link), (float(i) + 0.0 * amount, level), (amount, message))
-        )
-    return link, level, message
 
 
 def reach(model: Transformer, workload: Workload) -> Num:

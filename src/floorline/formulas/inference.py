@@ -6,7 +6,7 @@ examples are those of the article's 52-billion model (L = 64, D = 8192, N = 128,
 
 from __future__ import annotations
 
-from floorline.num import Num, power
+from floorline.num import Num, power, where
 
 
 def layer_stack_parameters(layers: Num, width: Num) -> Num:
@@ -114,3 +114,28 @@ def forward_flops_per_token(parameters: Num) -> Num:
     '1.031e+11'
     """
     return 2.0 * parameters
+
+
+def stage_flops_per_byte(squares: Num, width: Num, ranks: Num, bytes_per_element: Num) -> Num:
+    r"""Arithmetic of a stage of a tensor-parallel layer for each byte that its rank sends; no limit where nothing is sent.
+
+    A stage of q·D² weights takes 2·q·D²/n FLOP a token, and half of an all-reduce sends b·(n − 1)·D/n bytes.
+
+    $$I = \frac{2 q D}{b (n - 1)}$$
+
+    squares            q  weights of the stage over D²: 3 queries, keys and values; 1 output; 4 each feed-forward matmul  [-]
+    width              D  model width              [-]
+    ranks              n  tensor-parallel ranks    [-]
+    bytes_per_element  b  bytes of an element      [B]
+    returns            I  FLOP for each byte sent  [FLOP/B]
+
+    Source: Chen 2022, "Transformer inference arithmetic", sections model parallelism and batch sizes: against 312e12/300e9 = 1040.
+    Example: the 52 B model (D = 8192) on four accelerators, output projection, and queries, keys and values.
+
+    >>> [round(float(stage_flops_per_byte(q, 8192.0, 4.0, 2.0))) for q in (1.0, 3.0)]
+    [2731, 8192]
+    """
+    others = ranks - 1.0
+    return where(
+        others > 0.0, 2.0 * squares * width / (bytes_per_element * where(others > 0.0, others, 1.0)), float("inf")
+    )

@@ -25,7 +25,7 @@ from floorline.specs.cluster import Cluster
 from floorline.specs.precision import FORMATS, Precision
 from floorline.specs.workload import Decode, Encode, Generate, Prefill, Train
 from floorline.transformer import Transformer
-from floorline.validate.cases import Case
+from floorline.validation.cases import Case
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 """What configurations call the number of layers."""

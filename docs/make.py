@@ -1,0 +1,131 @@
+"""Writes the generated pages: every figure of the catalogue with its sources, and what beats its floor.
+
+python3 dev.py python docs/make.py
+"""
+
+import csv
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from floorline.catalogue import accelerators, clusters
+from floorline.catalogue.accelerators import read_toml
+from floorline.catalogue.architectures import architectures
+from floorline.catalogue.references import references
+from floorline.kernels.table import read
+
+HERE = Path(__file__).parent
+VALIDATION = HERE.parent / "validation"
+HEAD = "<!-- made by docs/make.py; do not edit -->\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def told(sources: object) -> str:
+    """Sources with what each prints, linked to the list."""
+    assert isinstance(sources, Mapping)
+    return ", ".join(f"[{key}](references.md#{key}) {text}" for key, text in sources.items())
+
+
+def rows(figures: Mapping[str, Mapping[str, object]]) -> Iterable[tuple[str, ...]]:
+    """A row for each figure."""
+    for name, figure in figures.items():
+        note = " ".join(str(figure[key]) for key in ("date", "note") if figure.get(key))
+        yield name, str(figure["value"]), told(figure["sources"]), note
+
+
+def hardware() -> str:
+    """Every accelerator and machine with all of its figures."""
+    parts = [
+        HEAD + "# Accelerators and machines: every figure with its sources",
+        "Peaks are dense, by matrix units where there are any, accumulated in fp32 unless the name says otherwise; bandwidths are "
+        "of one device in one direction. Each source stands with the figure as it prints it: `sparse` is twice the dense rate, "
+        "`both directions` twice one. `floorline hardware --audit` checks all of this page.",
+    ]
+    head = ("figure", "value", "sources, as each prints it", "note")
+    for name in accelerators.names():
+        device = accelerators.shipped(name)
+        other = read_toml(accelerators.HERE / f"{name}.toml")["aliases"]
+        parts += [
+            f"## {name}",
+            f"{device.title} ({device.architecture}). Also: {', '.join(other)}.",
+            table(head, rows(device.figures)),
+        ]
+    for name in clusters.names():
+        path = clusters.HERE / f"{name}.toml"
+        data = read_toml(path)
+        figures = {
+            f"{link.name}.{key}": figure.to_dict()
+            for link, found in clusters.read_levels(path, data)
+            for key, figure in found.items()
+        }
+        shape = ", ".join(f"{x.name}: {x.topology}" for x in clusters.load_cluster(name).levels)
+        text = f"{data['name']}, made of {data['accelerator']}; {shape}. {data.get('note', '')}".strip()
+        parts += [f"## {name}", text, table(head, rows(figures))]
+    parts.append("## Multiprocessors")
+    held = [(a.title, a.occupancy, a.sources) for a in architectures().values() if a.occupancy]
+    parts.append(
+        table(
+            ("architecture", "warps", "blocks", "registers", "shared memory [B]", "sources"),
+            [
+                (title, f"{o.warps:g}", f"{o.blocks:g}", f"{o.registers:g}", f"{o.shared_memory:g}", ", ".join(s))
+                for title, o, s in held
+            ],
+        )
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def sources() -> str:
+    """All references."""
+    parts = [HEAD + "# References of the catalogue"]
+    for key, entry in sorted(references().items()):
+        parts.append(
+            f"## {key}\n\n{entry['title']}. {entry['publisher']}, <{entry['address']}>, seen {entry['seen']}. {entry['note']}"
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def floors() -> str:
+    """What beats its floor."""
+    with (VALIDATION / "below_the_floor.csv").open(encoding="utf-8", newline="") as lines:
+        beaten = list(csv.DictReader(lines))
+    kernels = {
+        path.name.removesuffix(".csv.xz"): len(read(path)) for path in sorted(VALIDATION.glob("kernels/*.csv.xz"))
+    }
+    groups = Counter((row["file"], row["what"], row["reason"]) for row in beaten)
+    total = sum(kernels.values())
+    parts = [
+        HEAD + "# What beats its floor",
+        "A floor is a time that nothing real is faster than, on the data sheet's figures. Every measured kernel and every measured "
+        "run of `validation/` is held against its own (`floorline validate FILE`); those that beat it are errors in the data or in "
+        "the floor, so each is looked at.",
+        f"Of {total:,} measured kernels {len(beaten):,} beat their floor, {len(beaten) / total:.2%}; of the cases none. The cases "
+        "of diffusion models have no floor yet, nor have measured memory sizes, which are no times.",
+        table(
+            ("file", "what", "rows", "of", "reason"),
+            [(file, what, count, kernels[file], reason) for (file, what, reason), count in groups.items()],
+        ),
+        "## One by one",
+        table(
+            ("file", "row", "what", "measured [s]", "floor [s]", "floor / measured"),
+            [
+                tuple(row[key] for key in ("file", "row", "what", "measured", "floor", "floor_of_measured"))
+                for row in beaten
+            ],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {"hardware.md": hardware, "references.md": sources, "floors.md": floors}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")
+        print(f"docs/{name}: {(HERE / name).stat().st_size:,} bytes", file=sys.stderr)

@@ -1,0 +1,103 @@
+"""Charts as Vega-Lite JSON: one grammar for files, notebooks, docs and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from floorline.errors import BadInput
+from floorline.rooflines import Point, Roof, Roofline
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+Chart = dict[str, Any]
+
+FEW = 12
+"""Kernels that a legend can name."""
+
+
+def roofline(found: Roofline) -> Chart:
+    """Attainable rate over arithmetic intensity, both logarithmic: the roof, that of the last-level cache where it is known, and a
+    point for each kernel at what it may reach, or at what it did reach where that was measured.
+
+    >>> from floorline.rooflines import Point, Roof
+    >>> chart = roofline(Roofline(Roof("a", "bf16", 312e12, 1.5e12), (Point("matmul", 2e12, 1e9),)))
+    >>> [layer["mark"]["type"] for layer in chart["layer"]]
+    ['line', 'point']
+    """
+    roof = found.roof
+    placed = [p for p in found.points if float(p.flops) > 0.0 and float(p.bytes) > 0.0]
+    reach, balance = [float(p.intensity) for p in placed], float(roof.balance)
+    low, high = min([balance / 100.0, *reach]) / 2.0, max([balance * 10.0, *reach]) * 2.0
+    lines = line("memory", low, high, balance, float(roof.peak), float(roof.bandwidth))
+    if not np.isnan(float(roof.cache)):
+        lines += line("last-level cache", low, high, float(roof.cache_balance), float(roof.peak), float(roof.cache))
+    x = logarithmic("intensity", "arithmetic intensity [FLOP/B]", {"domain": [low, high]})
+    y = logarithmic("rate", f"rate [FLOP/s], {roof.form}", {})
+    few = len(placed) <= FEW
+    shown = {"field": "name" if few else "bound", "type": "nominal", "title": "kernel" if few else "bound by"}
+    tips = {"name": "kernel", "bound": "bound by"}
+    amounts = {"intensity": "FLOP/B", "rate": "FLOP/s", "flops": "FLOP", "bytes": "B"}
+    tooltip = [{"field": k, "title": v} for k, v in tips.items()]
+    tooltip += [{"field": k, "title": v, "format": ".4~s"} for k, v in amounts.items()]
+    dash = {"field": "roof", "type": "nominal", "title": "roof"}
+    return {
+        "$schema": SCHEMA,
+        "title": f"{found.title} on {roof.name}" if found.title else roof.name,
+        "width": 640,
+        "height": 400,
+        "layer": [
+            {"data": {"values": lines}, "mark": {"type": "line"}, "encoding": {"x": x, "y": y, "strokeDash": dash}},
+            {
+                "data": {"values": [point(p, roof) for p in placed]},
+                "mark": {"type": "point", "filled": True, "size": 60},
+                "encoding": {"x": x, "y": y, "color": shown, "tooltip": tooltip},
+            },
+        ],
+    }
+
+
+def logarithmic(field: str, title: str, more: Mapping[str, object]) -> Chart:
+    """An axis."""
+    scale = {"type": "log", **more}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": {"format": "~s"}}
+
+
+def point(p: Point, roof: Roof) -> Chart:
+    """A kernel: where it stands, and what its tooltip says."""
+    rate = float(roof.attainable(p.intensity) if np.isnan(float(p.rate)) else p.rate)
+    amounts = {"intensity": float(p.intensity), "rate": rate, "flops": float(p.flops), "bytes": float(p.bytes)}
+    return {"name": p.name, "bound": roof.bound(p), **amounts}
+
+
+def line(name: str, low: float, high: float, balance: float, peak: float, bandwidth: float) -> list[dict[str, Any]]:
+    """A roof: up along the bandwidth to the balance, then flat."""
+    corners = [low, min(max(balance, low), high), high]
+    return [{"roof": name, "intensity": at, "rate": min(peak, bandwidth * at)} for at in corners]
+
+
+def save(chart: Chart, path: str) -> None:
+    """Write a chart to a file: .json as it is, .svg or .png drawn (needs vl-convert-python).
+
+    raises BadInput for another ending, or where the drawing library is missing
+    """
+    import json
+    from pathlib import Path
+
+    kind = Path(path).suffix
+    if kind == ".json":
+        Path(path).write_text(json.dumps(chart, indent=1) + "\n", encoding="utf-8")
+        return
+    if kind not in (".svg", ".png"):
+        raise BadInput(f"{path}: charts are written as .svg, .png or .json; expected such as roofline.svg")
+    try:
+        import vl_convert
+    except ImportError:
+        raise BadInput(
+            f"{path}: drawing needs vl-convert-python; try 'pip install floorline[charts]', or write .json"
+        ) from None
+    if kind == ".svg":
+        Path(path).write_text(vl_convert.vegalite_to_svg(chart), encoding="utf-8")
+    else:
+        Path(path).write_bytes(vl_convert.vegalite_to_png(chart, scale=2.0))

@@ -1,0 +1,50 @@
+"""``floorline validate``: measured kernels and whole runs against what is computed."""
+
+from __future__ import annotations
+
+from floorline.cli.command import Argument, Command, Flag, Given
+from floorline.cli.model import JSON
+from floorline.cli.output import bold, note, print_json, table
+from floorline.report import envelope
+
+MODELS = Flag("models", ("--models",), "folder of the configurations that cases name", "the catalogue")
+FLAGS = (JSON, MODELS)
+LISTED = 20
+
+
+def validate(path: str, given: Given) -> None:
+    """A CSV of measured kernels or of whole runs against its floors: a summary by source, and every row that beats its floor,
+    which is an error in the data or in the floor."""
+    from floorline.validation.report import validate as computed
+
+    found = computed(path, given["models"])
+    if given["json"]:
+        print_json(envelope("validate", {"path": path, **given}, found.to_dict()))
+        return
+    priced = sum(row.floor is not None for row in found.rows)
+    print(bold(f"{path}: {len(found.rows)} measured, {priced} priced, {len(found.beaten)} beat their floor"))
+    rows = [
+        (
+            s["source"],
+            s["metric"],
+            s["n"],
+            s["priced"],
+            "–" if s["median_floor_share"] is None else f"{s['median_floor_share']:.0%}",
+            s["beats_floor"],
+        )
+        for s in found.summary()
+    ]
+    print(table(["source", "metric", "rows", "priced", "floor of measured, median", "beat it"], rows, left=2))
+    for row in found.beaten[:LISTED]:
+        print(f"beats its floor: {row.case} ({row.source}), measured {row.measured:.4g}, bound {row.floor:.4g}")
+    if len(found.beaten) > LISTED:
+        print(f"and {len(found.beaten) - LISTED} more; --json lists all")
+    reasons: dict[str, int] = {}
+    for one in found.rows:
+        if one.reason:
+            reasons[one.reason] = reasons.get(one.reason, 0) + 1
+    for reason, count in reasons.items():
+        note(f"not priced, {count}: {reason}")
+
+
+command = Command(validate, FLAGS, Argument("path", "a CSV of measured kernels (.csv or .csv.xz) or of cases"))

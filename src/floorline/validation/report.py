@@ -1,0 +1,168 @@
+"""Measured kernels and cases against what is computed: a row each, a summary by source, and what beats its floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from floorline.catalogue.accelerators import load_accelerator
+from floorline.errors import BadInput, FloorlineError
+from floorline.kernels import table
+from floorline.kernels.floors import floor as kernel_floor
+from floorline.result import Result
+from floorline.validation import cases as case_table
+from floorline.validation.case_floors import floor as case_floor
+
+ROUNDING = 1e-9
+"""Share by which a measured value may be beyond its bound: both are rounded."""
+
+
+@dataclass(frozen=True)
+class Row(Result):
+    """One measured value and its bound.
+
+    case      its name; of a kernel, its row in the file, the first 1
+    source    who measured it; of a kernel, its device and operator
+    metric    what was measured
+    measured  its value, SI
+    floor     the bound in the metric's own unit: the least time, or the highest rate; None where it cannot be priced
+    beaten    whether it is beyond its bound
+    reason    why it cannot be priced
+    expected, low, high, error  None: no calibration is shipped yet
+    """
+
+    case: str
+    source: str
+    metric: str
+    measured: float
+    floor: float | None
+    beaten: bool
+    reason: str
+    is_rate: bool = False
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    error: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """The bound's share of the measured time: 1 at the floor, more where it is beaten."""
+        if self.floor is None:
+            return None
+        return self.measured / self.floor if self.is_rate else self.floor / self.measured
+
+
+@dataclass(frozen=True, repr=False)
+class Validation(Result):
+    """All rows of a file.
+
+    rows  in the order of the file
+    """
+
+    rows: tuple[Row, ...]
+
+    @property
+    def beaten(self) -> tuple[Row, ...]:
+        """Rows that are beyond their bound: an error in us or in the data."""
+        return tuple(row for row in self.rows if row.beaten)
+
+    def answer(self) -> Mapping[str, Any]:
+        """The rows, and a summary by source and metric."""
+        return {
+            "cases": self.rows,
+            "summary": list(self.summary()),
+            "rows": len(self.rows),
+            "priced": sum(row.floor is not None for row in self.rows),
+            "beats_floor": [row.case for row in self.beaten],
+        }
+
+    def summary(self) -> Iterable[dict[str, Any]]:
+        """For each source and metric: rows, those that are priced, the median share of the floor, those that beat it, and why
+        some cannot be priced."""
+        groups: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault((row.source, row.metric), []).append(row)
+        for (source, metric), found in groups.items():
+            shares = [row.share for row in found if row.share is not None]
+            reasons = [row.reason for row in found if row.reason]
+            yield {
+                "source": source,
+                "metric": metric,
+                "n": len(found),
+                "priced": len(shares),
+                "median_floor_share": float(np.median(shares)) if shares else None,
+                "beats_floor": sum(row.beaten for row in found),
+                "not_priced": {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
+                **dict.fromkeys(("median_error", "p90_error", "bias", "coverage")),
+            }
+
+
+def validate(path: str | Path, models: str | Path | None = None) -> Validation:
+    """A file of measured kernels or of whole runs against its floors.
+
+    path    a CSV of either form (``.csv`` or, of kernels, ``.csv.xz``)
+    models  folder of the configurations that its cases name; else the catalogue's
+    raises  BadInput for a file that is neither
+    """
+    given = Path(path)
+    if not given.is_file():
+        raise BadInput(f"{given}: there is no such file; expected a CSV of measured kernels or cases")
+    if given.suffix != ".xz" and "case" in header(given):
+        folder = Path(models) if models else None
+        if folder is not None and not folder.is_dir():
+            raise BadInput(f"{folder}: there is no such folder; expected one that holds NAME.json of each model")
+        return Validation(tuple(of_case(case, folder) for case in case_table.read(given)))
+    return Validation(tuple(of_kernels(table.read(given))))
+
+
+def header(path: Path) -> list[str]:
+    """The column names of a CSV.
+
+    raises BadInput for a file that cannot be read
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return next((line for line in lines if not line.startswith("#")), "").strip().split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{path}: cannot be read ({str(error)[:80]}); expected a CSV of measured kernels or cases"
+        ) from None
+
+
+def of_case(case: case_table.Case, folder: Path | None) -> Row:
+    """A case and its bound."""
+    head = (case.name, case.word("source"), case.metric)
+    try:
+        value = case.value
+    except BadInput as error:
+        return Row(*head, float("nan"), None, False, str(error))
+    try:
+        bound, _ = case_floor(case, folder)
+    except FloorlineError as error:
+        return Row(*head, value, None, False, str(error), case.is_rate)
+    beaten = value > bound * (1.0 + ROUNDING) if case.is_rate else value < bound * (1.0 - ROUNDING)
+    return Row(*head, value, bound, beaten, "", case.is_rate)
+
+
+def of_kernels(kernels: table.Kernels) -> list[Row]:
+    """Kernels and their floors, in the order of the file."""
+    found: dict[int, Row] = {}
+    for (device, op, _, _), rows in kernels.groups("device", "op", "dtype", "kv_dtype"):
+        part = kernels.take(rows)
+        reason = ""
+        floors = np.full(len(part), np.nan)
+        try:
+            floors = kernel_floor(part, load_accelerator(device)).seconds
+        except FloorlineError as error:
+            reason = str(error)
+        for row, seconds, bound in zip(rows, part.seconds, floors, strict=True):
+            why = reason or ("" if bound == bound else "a size that the floor needs is not stated")
+            beaten = bool(seconds < bound * (1.0 - ROUNDING))
+            found[int(row)] = Row(
+                str(row + 1), f"{device} {op}", "latency_s", float(seconds), None if why else float(bound), beaten, why
+            )
+    return [found[i] for i in range(len(kernels))]

@@ -1,0 +1,25 @@
+"""Generated pages are what their script writes today, and their links lead somewhere."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from floorline.catalogue.references import references
+
+ROOT = Path(__file__).parents[1]
+PAGES = runpy.run_path(str(ROOT / "docs" / "make.py"))["PAGES"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_current(name: str) -> None:
+    """`python3 dev.py python docs/make.py` writes them."""
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == PAGES[name]()
+
+
+def test_links_to_references() -> None:
+    text = (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"references\.md#([\w.-]+)", text))
+    assert linked <= set(references())
+    assert len(linked) > 400
