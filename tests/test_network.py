@@ -273,3 +273,48 @@ def test_levels_are_made_of_links() -> None:
     made = Level(Link("x", 1.0), 1.0, 8.0, 1.0)
     assert made.rate == 1.0
     assert Assumptions().message_latency == 0.0
+
+
+# Nodes and networks by hand
+
+
+def messages(*words: object) -> list[dict[str, object]]:
+    """The levels that a command line gives."""
+    found: list[dict[str, object]] = ask("infer", "llama-3.1-8b", "--tp", "8", *words)["hardware"]["links"]
+    return found
+
+
+def test_a_network_on_the_command_line() -> None:
+    """Of each device, or of each node with its ports; nodes of another size."""
+    per_device = messages("--network", "400 Gb/s")
+    assert per_device == messages("--network", "8x400 Gb/s") == messages("--network", "8x400Gb/s")
+    assert [link["bandwidth"] for link in per_device] == [450e9, 50e9]
+    assert [link["domain"] for link in per_device] == [8, None]
+    smaller = messages("--network", "4x200 Gb/s", "--node-size", "4")
+    assert [link["domain"] for link in smaller] == [4, None]
+    assert smaller[1]["bandwidth"] == 25e9
+    assert [link["name"] for link in messages("--node-size", "4")] == ["nvlink", "pcie"]
+    assert [link["name"] for link in messages("--hardware", "dgx-h100", "--network", "100 Gb/s")] == [
+        "nvlink",
+        "network",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--network", "fast"), "no number with a unit"),
+        (("--network", "8x"), "no number with a unit"),
+        (("--network", "ax400Gb/s"), "expected such as '400 Gb/s'"),
+        (("--network", "0 Gb/s"), "expected more than zero"),
+        (("--network", "400 Gb"), "wrong unit"),
+        (("--node-size", "0"), "--node-size is '0'"),
+        (("--hardware", "l40s", "--network", "100 Gb/s"), "add --node-size"),
+        (("--hardware", "l40s", "--network", "2x100 Gb/s"), "--node-size where it is not known"),
+    ],
+)
+def test_network_errors(words: tuple[str, ...], says: str) -> None:
+    refused = run("infer", "llama-3.1-8b", "--tp", "8", *words)
+    assert refused.status == 2
+    assert says in refused.err
+    assert refused.err.count("\n") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,14 @@ def load_accelerator(what: str | os.PathLike[str]) -> Accelerator:
 
 def named(text: str) -> str:
     """The key of an accelerator, however it is spelt, or ""."""
-    known = {name: name for name in names()} | aliases()
-    return next((known[spelt] for spelt in spellings(text) if spelt in known), "")
+    return owner(text, names(), aliases)
+
+
+def owner(text: str, keys: Collection[str], others: Callable[[], Mapping[str, str]]) -> str:
+    """The key that a text spells, or "": one of some keys, or one of which it is another name. Those are read only where no key
+    fits."""
+    spelt = list(spellings(text))
+    return next((s for s in spelt if s in keys), "") or next((others()[s] for s in spelt if s in others()), "")
 
 
 def spellings(text: str) -> Iterator[str]:

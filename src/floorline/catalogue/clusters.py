@@ -25,11 +25,11 @@ from floorline.catalogue.accelerators import (
     file,
     load_accelerator,
     named,
+    owner,
     plain,
     read_aliases,
     read_link,
     read_toml,
-    spellings,
     table,
 )
 from floorline.catalogue.accelerators import names as accelerator_names
@@ -59,6 +59,8 @@ def load_cluster(what: str | os.PathLike[str] | Accelerator | Cluster, devices: 
     if isinstance(what, Accelerator):
         return Cluster(what, devices)
     text = os.fspath(what)
+    if text in accelerator_names():  # the usual case reads no other file
+        return Cluster(load_accelerator(text), devices)
     key = find(text)
     if key:
         return from_toml(HERE / f"{key}.toml", devices)
@@ -87,8 +89,7 @@ def aliases() -> dict[str, str]:
 
 def find(text: str) -> str:
     """The key of a machine, however it is spelt, or ""."""
-    known = {name: name for name in names()} | aliases()
-    return next((known[spelt] for spelt in spellings(text) if spelt in known), "")
+    return owner(text, names(), aliases)
 
 
 def from_toml(path: Path, devices: Num = 1.0) -> Cluster:

@@ -60,6 +60,13 @@ HARDWARE = (
     Flag("memory", ("--memory",), "another memory size, such as '80 GB'"),
     Flag("link_bandwidth", ("--link-bandwidth",), "another link, one direction, such as '450 GB/s'"),
     Flag("last_level_cache", ("--last-level-cache",), "another last-level cache, such as '50 MiB'"),
+    Flag("node_size", ("--node-size",), "devices that the fast link joins", "as the hardware has it"),
+    Flag(
+        "network",
+        ("--network",),
+        "between nodes: of each device, such as '400 Gb/s', or of each node, such as '8x400 Gb/s'",
+        "the host link's rate, or the machine's own",
+    ),
 )
 FORMAT = (
     Flag("dtype", ("--dtype",), f"format of everything: {', '.join(FORMATS)}", "the model's own"),
@@ -163,7 +170,28 @@ def cluster(given: Given, plan: Parallelism, form: str) -> Cluster:
     name = given.get("hardware")
     devices = whole(given, "devices", most=DEVICES)
     machine = load_cluster("h100-sxm" if name is None else name, plan.devices if devices is None else devices)
-    return by_hand(machine, given, form)
+    return by_hand(networked(machine, given), given, form)
+
+
+def networked(machine: Cluster, given: Given) -> Cluster:
+    """A machine with nodes and a network given by hand.
+
+    raises BadInput for a rate that is none, or of nodes of which the size is not known
+    """
+    size = whole(given, "node_size", most=DEVICES)
+    text = given.get("network")
+    if text is None:
+        return machine if size is None else machine.with_network(size, None)
+    ports, times, rate = text.rpartition("x")
+    bandwidth = parse(rate if times else text, "B/s", "--network")
+    if times:
+        node = machine.link.domain if size is None else size
+        if not ports.strip().isdigit():
+            raise BadInput(f"--network is {text[:40]!r}; expected such as '400 Gb/s' or '8x400 Gb/s'")
+        bandwidth = bandwidth * float(ports) / float(node)
+    if not 0.0 < bandwidth < float("inf"):
+        raise BadInput(f"--network is {text[:40]!r}; expected more than zero, and --node-size where it is not known")
+    return machine.with_network(size, bandwidth)
 
 
 def by_hand(machine: Cluster, given: Given, form: str) -> Cluster:

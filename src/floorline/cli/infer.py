@@ -14,6 +14,7 @@ from floorline.estimates import Estimate, estimate
 from floorline.memory import UTILISATION
 from floorline.report import envelope
 from floorline.specs.assumptions import Assumptions
+from floorline.specs.cluster import Cluster
 from floorline.specs.workload import Generate
 from floorline.specs.workload import longest as max_length
 from floorline.transformer import Transformer
@@ -142,12 +143,9 @@ def remarks(e: Estimate) -> list[str]:
         "floor: no engine runs this batch faster on the data sheet's figures; serial: each launch by the roofline, one after "
         "another. Expected times need a calibration, which this version does not ship yet."
     ]
-    link, form = e.cluster.link, e.precision.activations
+    form = e.precision.activations
     if scalar(e.parallelism.devices) > scalar(e.parallelism.dp):
-        found.append(
-            f"messages: {link.name}, {scaled(scalar(link.bandwidth), DECIMAL, 'B/s')} one way between any two devices, "
-            "latency as --message-latency says"
-        )
+        found.append(f"messages: {network(e.cluster)}; each device one way, latency as --message-latency says")
     if not {form, f"{form}_tensor"} & set(e.cluster.accelerator.peaks):
         found.append(
             f"{e.cluster.accelerator.name} has no arithmetic in {form}: priced at its next wider format's peak"
@@ -156,6 +154,17 @@ def remarks(e: Estimate) -> list[str]:
     if longest is not None and scalar(max_length(e.workload)) > scalar(longest):
         found.append(f"{e.model.name} was made for {scalar(longest):g} tokens; this is longer")
     return found
+
+
+def network(cluster: Cluster) -> str:
+    """The levels that the devices reach, innermost first."""
+    told = []
+    for link in cluster.levels:
+        rate, reach = scaled(scalar(link.bandwidth), DECIMAL, "B/s"), scalar(link.domain)
+        told.append(f"{link.name} {rate}" + (f" among {reach:g}" if reach != float("inf") else ""))
+        if reach >= scalar(cluster.devices):
+            break
+    return ", then ".join(told)
 
 
 def show_operators(e: Estimate) -> None:

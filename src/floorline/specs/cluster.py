@@ -87,6 +87,28 @@ class Cluster(Result):
         network = (*first, *self.network[len(first) :])
         return replace(self, accelerator=self.accelerator.with_figures(form, new), network=network)
 
+    def with_network(self, node_size: Num | None, bandwidth: Num | None) -> Cluster:
+        """The same devices in nodes of another size, or with another network between nodes.
+
+        node_size  devices that the innermost link joins; None: as many as now [-]
+        bandwidth  of the network, of each device, one direction [B/s]; None: what is outside the innermost link now
+        raises     BadInput for a network between nodes of which the size is not known
+
+        >>> from floorline.specs.accelerator import Accelerator
+        >>> card = Accelerator(name="a", peaks={"bf16": 1e12}, memory=1e9, memory_bandwidth=1e9)
+        >>> [x.name for x in Cluster(card, 16).with_network(8, 50e9).levels]
+        ['memory', 'network']
+        """
+        first, *rest = self.levels
+        first = first if node_size is None else replace(first, domain=number(node_size))
+        if bandwidth is not None and np.any(np.isinf(first.domain)):
+            raise BadInput(
+                f"{self.name or self.accelerator.name}: a network needs to know its nodes; add --node-size 8"
+            )
+        outer = [x for x in rest if not np.any(np.asarray(x.domain) <= first.domain)]
+        outer = outer if bandwidth is None else [Link("network", bandwidth)]
+        return replace(self, network=(first, *outer))
+
     @property
     def link(self) -> Link:
         """The innermost way from one device to the next."""
