@@ -24,7 +24,7 @@ PYTHON = re.compile(r"```python\n(.*?)```(?:\s*```text\n(.*?)```)?", re.S)
 
 
 def printed(line: str) -> str:
-    """What a command line prints to stdout; a pipe into head and grep is followed too."""
+    """What a command line prints to stdout; a pipe into head, tail, cut and grep is followed too."""
     command, *filters = line.removeprefix("$ ").replace("python3 dev.py run", "floorline").split(" | ")
     name, *arguments = shlex.split(command)
     assert name == "floorline", line
@@ -35,8 +35,13 @@ def printed(line: str) -> str:
     lines = out.getvalue().splitlines()
     for step in filters:
         tool, *options = shlex.split(step)
-        if tool == "head":
+        if tool == "tail":
+            lines = lines[-int(options[-1]) :]
+        elif tool == "head":
             lines = lines[: int(options[-1])]
+        elif tool == "cut":
+            first, _, last = options[-1].removeprefix("-c").partition("-")
+            lines = [x[int(first) - 1 : int(last)] for x in lines]
         else:
             assert tool == "grep", line
             lines = [x for x in lines if re.search(options[-1], x)]

@@ -136,9 +136,9 @@ def compare(found: list[Accelerator]) -> None:
     forms = [form for form in accelerators.FORMATS if any(form in d.peaks for d in found)]
     rows: list[tuple[str, list[float | None], str]] = [
         *((form, [scalar(d.peaks[form]) if form in d.peaks else None for d in found], "FLOP/s") for form in forms),
-        ("memory", [scalar(d.usable) for d in found], "B"),
+        ("memory", [scalar(d.usable) for d in found], "GiB"),
         ("memory bandwidth", [scalar(d.memory_bandwidth) for d in found], "B/s"),
-        ("last-level cache", [scalar(d.last_level_cache) or None for d in found], "B"),
+        ("last-level cache", [scalar(d.last_level_cache) or None for d in found], "MiB"),
         ("link, one way", [scalar(d.links[0].bandwidth) if d.links else None for d in found], "B/s"),
         ("power limit", [None if d.tdp is None else scalar(d.tdp) for d in found], "W"),
         ("price", [None if d.price is None else scalar(d.price) for d in found], "USD/h"),
@@ -162,9 +162,15 @@ def cells(values: list[float | None], unit: str) -> list[str]:
     """A row's values, each with its factor against the first."""
     first = values[0]
     return [
-        "–" if v is None else scaled(v, DECIMAL, unit) + (f" ({v / first:.2f}×)" if first and i else "")
+        "–" if v is None else amount(v, unit) + (f" ({v / first:.2f}×)" if first and i else "")
         for i, v in enumerate(values)
     ]
+
+
+def amount(value: float, unit: str) -> str:
+    """A value for people: memory in 2³⁰ or 2²⁰ bytes, all else in decimal steps."""
+    binary = {"GiB": 2.0**30, "MiB": 2.0**20}
+    return f"{value / binary[unit]:.4g} {unit}" if unit in binary else scaled(value, DECIMAL, unit)
 
 
 def show_audit(words: list[str], given: Given) -> None:

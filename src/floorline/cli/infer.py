@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from floorline.capacity import usual_source
@@ -21,6 +22,9 @@ from floorline.transformer import Transformer
 from floorline.units import DECIMAL, data, flops, gib, integer, scaled, seconds
 
 ASSUMED = of_spec(Assumptions)
+MUCH = 0.8
+"""Share of a prefill's serial time that a causal mask must leave, else a remark says what it is."""
+
 FLAGS = (
     JSON,
     *READ,
@@ -146,6 +150,13 @@ def remarks(e: Estimate) -> list[str]:
     form = e.precision.activations
     if scalar(e.parallelism.devices) > scalar(e.parallelism.dp):
         found.append(f"messages: {network(e.cluster)}; each device one way, latency as --message-latency says")
+    if e.prefill is not None and e.assumptions.attention == "full":
+        masked = replace(e.prefill, step=replace(e.prefill.step, attention="causal")).serial_s
+        if scalar(masked) < MUCH * scalar(e.prefill.serial_s):
+            found.append(
+                "the serial time counts the whole query-key square; with --attention causal the prefill is "
+                f"{seconds(scalar(masked))}"
+            )
     if not {form, f"{form}_tensor"} & set(e.cluster.accelerator.peaks):
         found.append(
             f"{e.cluster.accelerator.name} has no arithmetic in {form}: priced at its next wider format's peak"

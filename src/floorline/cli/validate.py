@@ -30,7 +30,7 @@ def validate(path: str, given: Given) -> None:
             s["n"],
             s["priced"],
             "–" if s["median_floor_share"] is None else f"{s['median_floor_share']:.0%}",
-            s["beats_floor"],
+            len(s["beats_floor"]),
         )
         for s in found.summary()
     ]

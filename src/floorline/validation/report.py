@@ -95,7 +95,7 @@ class Validation(Result):
                 "n": len(found),
                 "priced": len(shares),
                 "median_floor_share": float(np.median(shares)) if shares else None,
-                "beats_floor": sum(row.beaten for row in found),
+                "beats_floor": [row.case for row in found if row.beaten],
                 "not_priced": {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
                 **dict.fromkeys(("median_error", "p90_error", "bias", "coverage")),
             }
