@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from floorline.catalogue import accelerators, clusters
 from floorline.catalogue.accelerators import read_toml
 from floorline.catalogue.architectures import architectures
 from floorline.catalogue.references import references
+from floorline.kernels.floors import floor
 from floorline.kernels.table import read
 
 HERE = Path(__file__).parent
@@ -91,6 +94,27 @@ def sources() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def shares() -> Iterable[tuple[object, ...]]:
+    """For each operator: measured kernels, and the floor's share of what was measured, its median and its 90th percentile, over
+    all and over those whose operands are at least twice as large as the last-level cache."""
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for path in sorted(VALIDATION.glob("kernels/*.csv.xz")):
+        kernels = read(path)
+        for (device, op, _, _), rows in kernels.groups("device", "op", "dtype", "kv_dtype"):
+            if not accelerators.named(device):
+                continue
+            part, card = kernels.take(rows), accelerators.load_accelerator(device)
+            least = floor(part, card)
+            large = np.broadcast_to(least.work.bytes > 2.0 * card.last_level_cache, len(part))
+            found.setdefault(op, []).extend(zip((least.seconds / part.seconds).tolist(), large.tolist(), strict=True))
+    for op, values in sorted(found.items()):
+        every = [share for share, _ in values]
+        big = [share for share, is_large in values if is_large]
+        row = [f"{np.median(every):.1%}", f"{np.quantile(every, 0.9):.1%}"]
+        row += [f"{np.median(big):.1%}", f"{np.quantile(big, 0.9):.1%}"] if big else ["–", "–"]
+        yield op, f"{len(every):,}", *row[:2], f"{len(big):,}", *row[2:]
+
+
 def floors() -> str:
     """What beats its floor."""
     with (VALIDATION / "below_the_floor.csv").open(encoding="utf-8", newline="") as lines:
@@ -110,6 +134,15 @@ def floors() -> str:
         table(
             ("file", "what", "rows", "of", "reason"),
             [(file, what, count, kernels[file], reason) for (file, what, reason), count in groups.items()],
+        ),
+        "## How far above it the others are",
+        "A floor says little of small kernels: operands that the last-level cache can hold need not move, and launches, latencies "
+        "and rounding to whole tiles are no part of it. Of expert layers it takes the fewest experts that routing allows, of "
+        "exchanges between experts only the copies that must go to other ranks. The floor's share of the measured time, of all "
+        "kernels and of those whose operands are more than twice as large as the last-level cache:",
+        table(
+            ("operator", "kernels", "median", "90th percentile", "large ones", "median", "90th percentile"),
+            shares(),
         ),
         "## One by one",
         table(

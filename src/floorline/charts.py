@@ -34,7 +34,8 @@ def roofline(found: Roofline) -> Chart:
     if not np.isnan(float(roof.cache)):
         lines += line("last-level cache", low, high, float(roof.cache_balance), float(roof.peak), float(roof.cache))
     x = logarithmic("intensity", "arithmetic intensity [FLOP/B]", {"domain": [low, high]})
-    y = logarithmic("rate", f"rate [FLOP/s], {roof.form}", {})
+    top = max([float(roof.peak), *(float(p.rate) for p in placed if not np.isnan(float(p.rate)))])
+    y = logarithmic("rate", f"rate [FLOP/s], {roof.form}", {"domainMax": 2.0 * top})
     few = len(placed) <= FEW
     shown = {"field": "name" if few else "bound", "type": "nominal", "title": "kernel" if few else "bound by"}
     tips = {"name": "kernel", "bound": "bound by"}
@@ -85,7 +86,9 @@ def save(chart: Chart, path: str) -> None:
     import json
     from pathlib import Path
 
-    kind = Path(path).suffix
+    kind, folder = Path(path).suffix, Path(path).parent
+    if not folder.is_dir():
+        raise BadInput(f"{path}: there is no folder {folder}; expected one that exists")
     if kind == ".json":
         Path(path).write_text(json.dumps(chart, indent=1) + "\n", encoding="utf-8")
         return

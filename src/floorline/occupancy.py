@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from floorline.catalogue.architectures import architectures
-from floorline.errors import BadInput, near
+from floorline.errors import BadInput
 from floorline.formulas import occupancy as formulas
 from floorline.num import Num, all_true, minimum, number, where
 from floorline.result import Result
@@ -62,9 +62,9 @@ def multiprocessor(device: Accelerator) -> Multiprocessor:
     """
     known = {name for name, a in architectures().items() if a.occupancy}
     if device.architecture not in known:
-        hint = near(device.architecture, known)
         raise BadInput(
-            f"{device.name}: what a multiprocessor of {device.architecture or 'this device'!r} holds is not known; {hint}"
+            f"{device.name}: what a multiprocessor of {device.architecture or 'this device'!r} holds is not known; "
+            f"expected one of {', '.join(sorted(known))}"
         )
     held = architectures()[device.architecture].occupancy
     assert held is not None
@@ -94,7 +94,8 @@ def occupancy(
     }
     for name, (value, low, high) in most.items():
         if not all_true((number(value) >= low) & (number(value) <= high)):
-            raise BadInput(f"{name} is {value}; expected from {low:g} to {high:g} on {device.architecture}")
+            shown = f"{float(np.max(np.asarray(value))):.10g}"
+            raise BadInput(f"{name} is {shown}; expected from {low:g} to {high:.10g} on {device.architecture}")
     warps = formulas.block_warps(number(threads), held.warp)
     by = {
         "warps": formulas.blocks_by_warps(warps, held.warps, held.blocks),

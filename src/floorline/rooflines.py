@@ -131,12 +131,12 @@ class Roofline(Result):
         }
 
     def together(self, name: str, names: Iterable[str] = ()) -> Point:
-        """Some of the points, or all, as one."""
+        """Some of the points, or all, as one, at the rate that they reached together where that was measured."""
         wanted = set(names)
         chosen = [p for p in self.points if not wanted or p.name in wanted]
-        return Point(
-            name, total(p.flops for p in chosen), total(p.bytes for p in chosen), total(p.sent for p in chosen)
-        )
+        flops = total(p.flops for p in chosen)
+        seconds = total(p.flops / p.rate for p in chosen)
+        return Point(name, flops, total(p.bytes for p in chosen), total(p.sent for p in chosen), flops / seconds)
 
 
 def of_phase(phase: Phase) -> Roofline:

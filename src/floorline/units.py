@@ -26,6 +26,10 @@ UNITS: dict[str, tuple[str, float]] = {
     "USD/h": ("USD/h", 1.0),
     "": ("", 1.0),
 }
+SPELLINGS = {"FLOPS": "FLOP/s", "FLOPs": "FLOP/s", "OPS": "OP/s", "bps": "b/s", "Bps": "B/s"}
+"""What people write, and how it is written here."""
+
+SPELT = re.compile("|".join(SPELLINGS))
 LARGEST = 1e30
 QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?)\s*([A-Za-zµ/]*)\s*")
 
@@ -49,7 +53,11 @@ def parse(text: str, dimension: str, what: str = "value") -> float:
     value, unit = match.groups()
     if unit not in UNITS or UNITS[unit][0] != dimension:
         kind = dimension or "a plain number"
-        raise BadInput(f"{what}: {text[:60]!r} has the wrong unit; expected {kind}, for example {example(dimension)!r}")
+        meant = SPELT.sub(lambda m: SPELLINGS[m[0]], unit)
+        hint = f"; did you mean {value} {meant}?" if meant != unit and UNITS.get(meant, ("",))[0] == dimension else ""
+        raise BadInput(
+            f"{what}: {text[:60]!r} has the wrong unit; expected {kind}, for example {example(dimension)!r}{hint}"
+        )
     result = float(
         Decimal(value) * Decimal(repr(UNITS[unit][1]))
     )  # 66.9 TFLOP/s is 66.9e12 exactly, not a bit beside it

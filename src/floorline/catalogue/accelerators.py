@@ -12,6 +12,7 @@ from typing import Any
 from floorline.catalogue.figures import Figure
 from floorline.errors import BadInput, NotFound, near
 from floorline.specs.accelerator import Accelerator, Link
+from floorline.units import example
 
 HERE = Path(__file__).parent / "accelerators"
 DIMENSIONS = {
@@ -163,13 +164,14 @@ def from_toml(path: Path) -> Accelerator:
     raises BadInput for unknown keys, missing figures, wrong units
     """
     data = read_toml(path)
-    expect(path, data, ("name", "vendor", "architecture", "aliases", "figures", "peaks", "links"))
+    expect(path, data, ("name", "vendor", "architecture", "aliases", "figures", "peaks", "links", "references"))
     figures = read_figures(path, table(data, "figures", path), DIMENSIONS)
     peaks = read_figures(path, table(data, "peaks", path), dict.fromkeys(FORMATS, "FLOP/s"))
     for key in ("memory", "memory_bandwidth"):
         if key not in figures:
             raise BadInput(
-                f"{path.name}: the figure {key!r} is missing under [figures]; expected text such as {key} = '80 GB'"
+                f"{path.name}: the figure {key!r} is missing under [figures]; expected text such as "
+                f"{key} = '{example(DIMENSIONS[key])}'"
             )
     if not peaks:
         raise BadInput(f"{path.name}: [peaks] is empty; expected at least one, such as bf16 = '989.4 TFLOP/s'")
@@ -210,14 +212,16 @@ def read_figures(path: Path, given: Mapping[str, Any], dimensions: Mapping[str, 
 def read_link(path: Path, name: str, given: object) -> tuple[Link, dict[str, Figure]]:
     """A link and its figures."""
     if not isinstance(given, Mapping) or "bandwidth" not in given:
-        raise BadInput(
-            f"{path.name}: link {name!r} has no bandwidth; expected [links.{name}] with bandwidth = '450 GB/s'"
-        )
+        raise BadInput(f"{path.name}: {name!r} has no bandwidth; expected bandwidth = '450 GB/s' in its table")
     words = {key: given[key] for key in ("topology", "host") if key in given}
     figures = read_figures(path, {k: v for k, v in given.items() if k not in words}, LINK)
     if not isinstance(words.get("host", False), bool):
         raise BadInput(f"{path.name}: link {name!r}: host is {str(words['host'])[:40]!r}; expected true or false")
     numbers: dict[str, Any] = {key: f.value for key, f in figures.items()}
+    if numbers.get("domain", 1.0) != int(numbers.get("domain", 1.0)):
+        raise BadInput(
+            f"{path.name}: {name}.domain is {numbers['domain']:g}; expected a whole number of devices, such as '8'"
+        )
     return Link(name, **numbers, **words), figures
 
 

@@ -33,7 +33,7 @@ def audit_file(path: Path) -> list[Finding]:
     found += [Finding(name, "aliases", f"the alias {a} is of {o} too") for a, o in taken(name, data.get("aliases", ()))]
     for link, figures in read_levels(path, data):
         for key, figure in figures.items():
-            found += figure_findings(name, f"{link.name}.{key}", figure.to_dict())
+            found += figure_findings(name, f"{link.name}.{key}", figure.to_dict(), data.get("references", {}))
     outer = [float(x.bandwidth) for x in cluster.levels]
     if outer != sorted(outer, reverse=True):
         found.append(Finding(name, "levels", "an outer level is faster than the one inside it"))

@@ -40,7 +40,7 @@ from floorline.specs.accelerator import Accelerator, Link
 from floorline.specs.cluster import Cluster
 
 HERE = Path(__file__).parent / "clusters"
-KEYS = ("name", "vendor", "aliases", "accelerator", "levels", "note")
+KEYS = ("name", "vendor", "aliases", "accelerator", "levels", "note", "references")
 
 
 def load_cluster(what: str | os.PathLike[str] | Accelerator | Cluster, devices: Num = 1.0) -> Cluster:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from floorline.errors import BadInput, near
-from floorline.units import parse
+from floorline.units import example, parse
 
 QUALIFIERS = {" sparse": 2.0, " both directions": 2.0}
 """What data sheets print besides the dense, one-way figure, and by how much it is larger."""
@@ -53,7 +53,7 @@ class Figure:
                 raise BadInput(f"{where}: unknown key {key!r}; {near(str(key), KEYS)}")
         text = table.get("value")
         if not isinstance(text, str):
-            raise BadInput(f"{where} is {str(text)[:40]!r}; expected text with a unit, such as '80 GB'")
+            raise BadInput(f"{where} is {str(text)[:40]!r}; expected text, such as {example(dimension)!r}")
         value = parse(text, dimension, where)
         if not 0.0 < value < float("inf"):
             raise BadInput(f"{where} is {text[:40]!r}; expected more than zero and less than infinity")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def audit_file(path: Path) -> list[Finding]:
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     found = [*entry(name, data), *(names_taken(name, data) if path.parent == HERE else ())]
     for key, figure in device.figures.items():
-        found += figure_findings(name, key, figure)
+        found += figure_findings(name, key, figure, data.get("references", {}))
     return [*found, *(Finding(name, key, reason) for key, reason in machine(device))]
 
 
@@ -91,8 +91,8 @@ def names_taken(name: str, data: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(name, "aliases", f"the alias {alias} is of {named(alias)} too")
 
 
-def figure_findings(name: str, key: str, figure: Mapping[str, object]) -> Iterator[Finding]:
-    """What is wrong with the sources of one figure."""
+def figure_findings(name: str, key: str, figure: Mapping[str, object], own: Collection[str] = ()) -> Iterator[Finding]:
+    """What is wrong with the sources of one figure; ``own`` are references of the file itself."""
     kind, sources, note = key.rpartition(".")[2], figure["sources"], figure["note"]
     assert isinstance(sources, Mapping)
     if not sources:
@@ -103,8 +103,9 @@ def figure_findings(name: str, key: str, figure: Mapping[str, object]) -> Iterat
         yield Finding(name, key, f"the price's date is {figure.get('date')!r}; expected a month such as '2025-06'")
     values = []
     for reference, text in sources.items():
-        if reference not in references():
-            yield Finding(name, key, f"the source {reference!r} is not among the references")
+        if reference not in references() and reference not in own:
+            hint = f"add a table [references.{reference}] with its title and address"
+            yield Finding(name, key, f"the source {reference!r} is not among the references; {hint}")
         try:
             values.append(printed(text, DIMENSION[kind], f"source {reference}"))
         except BadInput as error:

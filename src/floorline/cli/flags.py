@@ -7,6 +7,7 @@ from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
 from floorline.cli.command import Flag, Given
+from floorline.cli.output import note
 from floorline.errors import BadInput, Infeasible
 from floorline.implementations import FUSIONS
 from floorline.num import Num
@@ -170,7 +171,17 @@ def cluster(given: Given, plan: Parallelism, form: str) -> Cluster:
     name = given.get("hardware")
     devices = whole(given, "devices", most=DEVICES)
     machine = load_cluster("h100-sxm" if name is None else name, plan.devices if devices is None else devices)
+    if name is not None and name.endswith(".toml"):
+        doubts(machine)
     return by_hand(networked(machine, given), given, form)
+
+
+def doubts(machine: Cluster) -> None:
+    """Say what no machine can be, of one that a user's own file describes."""
+    from floorline.catalogue.hardware_audit import machine as impossible
+
+    for figure, reason in impossible(machine.accelerator):
+        note(f"{machine.accelerator.name}: {figure}: {reason}")
 
 
 def networked(machine: Cluster, given: Given) -> Cluster:

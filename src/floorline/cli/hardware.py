@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from floorline.catalogue import accelerators, clusters
-from floorline.catalogue.accelerators import load_accelerator, named, plain, shipped
+from floorline.catalogue.accelerators import named, plain, shipped
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.model import JSON
 from floorline.cli.output import bold, note, print_json, scalar, table
@@ -44,39 +44,67 @@ def hardware(*arguments: object) -> None:
     exact = len(words) == 1 and len(found) + len(machines) == 1
     if given["json"]:
         rows = [{**Cluster(d).to_dict(), "figures": d.figures} for d in found]
+        cited = sources_of(found)
         made = [c.to_dict() for c in machines]
         asked = words[0] if len(words) == 1 else words or None
-        print_json(envelope("hardware", {"search": asked}, {"hardware": rows, "machines": made}))
+        print_json(envelope("hardware", {"search": asked}, {"hardware": rows, "machines": made, "references": cited}))
     elif exact and machines:
         show_machine(machines[0])
     elif exact:
         show(found[0])
-    elif given["compare"] or len(words) > 1:
-        compare(found)
+    elif given["compare"] or (len(words) > 1 and found):
+        compare([*found, *(c.accelerator for c in machines if c.accelerator.name not in {d.name for d in found})])
+        show_all([], machines)
     else:
         show_all(found, machines)
+    if exact and found and not given["json"]:
+        others = [name for name in searched(words[0])[0] if name != found[0].name]
+        note(
+            f"also: {', '.join(others)}"
+            if others
+            else "title and address of each source: docs/references.md, or --json"
+        )
 
 
 def matching(words: list[str]) -> tuple[list[Accelerator], list[Cluster]]:
-    """What some words name: for each the one of that name, a TOML file's, or all whose name contains it."""
+    """What some words name: for each the one of that name, a TOML file's, or all that the word is part of.
+
+    raises NotFound for a word, among several, that is part of nothing
+    """
     if not words:
         return [shipped(n) for n in accelerators.names()], [clusters.load_cluster(n) for n in clusters.names()]
     found: dict[str, Accelerator] = {}
     machines: dict[str, Cluster] = {}
     for word in words:
-        key, machine = named(word), clusters.find(word)
-        if key or word.endswith(".toml"):
-            device = load_accelerator(word)
-            found[device.name] = device
-        elif machine:
-            machines[machine] = clusters.load_cluster(machine)
+        if named(word) or clusters.find(word) or word.endswith(".toml"):
+            made = clusters.load_cluster(word)
+            if made.name:
+                machines[made.name] = made
+            else:
+                found[made.accelerator.name] = made.accelerator
         else:
-            inside = plain(word)
-            found.update({n: shipped(n) for n in accelerators.names() if inside in n})
-            machines.update({n: clusters.load_cluster(n) for n in clusters.names() if inside in n})
-            if len(words) > 1 and not any(inside in n for n in (*found, *machines)):
-                raise NotFound(f"no accelerator contains {word[:60]!r}; {near(inside, accelerators.names())}")
+            names, others = searched(word)
+            found.update({n: shipped(n) for n in names})
+            machines.update({n: clusters.load_cluster(n) for n in others})
+            if len(words) > 1 and not (names or others):
+                raise NotFound(f"no accelerator contains {word[:60]!r}; {near(plain(word), accelerators.names())}")
     return list(found.values()), list(machines.values())
+
+
+def sources_of(found: list[Accelerator]) -> dict[str, dict[str, str]]:
+    """The references that the figures of some accelerators rest on."""
+    from floorline.catalogue.references import references
+
+    keys = {key for d in found for figure in d.figures.values() for key in dict(figure["sources"])}  # type: ignore[call-overload]
+    return {key: references()[key] for key in sorted(keys) if key in references()}
+
+
+def searched(word: str) -> tuple[list[str], list[str]]:
+    """Accelerators and machines that a word is part of: of a name, another name, or a vendor."""
+    inside = plain(word)
+    other = {name for alias, name in (*accelerators.aliases().items(), *clusters.aliases().items()) if inside in alias}
+    names = [n for n in accelerators.names() if inside in n or n in other or shipped(n).vendor == inside]
+    return names, [n for n in clusters.names() if inside in n or n in other]
 
 
 def show_all(found: list[Accelerator], machines: list[Cluster]) -> None:

@@ -13,6 +13,7 @@ from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
 from floorline.memory import UTILISATION
+from floorline.network import levels
 from floorline.report import envelope
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
@@ -108,7 +109,8 @@ def show(e: Estimate) -> None:
     w, device, m = e.workload, e.cluster.accelerator, e.memory
     assert isinstance(w, Generate)
     form = e.precision.weights if e.model.quantization is None else e.model.quantization.label
-    title = f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}, {form} weights"
+    machine = f" ({e.cluster.title})" if e.cluster.title else ""
+    title = f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}{machine}, {form} weights"
     print(bold(title))
     print(f"{integer(scalar(w.batch))} × ({integer(scalar(w.prompt_len))} in, {integer(scalar(w.output_len))} out)\n")
     bounds = {p.name: str(p.bound) for p in e.phases}
@@ -149,7 +151,9 @@ def remarks(e: Estimate) -> list[str]:
     ]
     form = e.precision.activations
     if scalar(e.parallelism.devices) > scalar(e.parallelism.dp):
-        found.append(f"messages: {network(e.cluster)}; each device one way, latency as --message-latency says")
+        latency = seconds(scalar(e.assumptions.message_latency))
+        found.append(f"messages: {network(e.cluster)}; of each device one way, --message-latency {latency}")
+        found += unknown_network(e.cluster)
     if e.prefill is not None and e.assumptions.attention == "full":
         masked = replace(e.prefill, step=replace(e.prefill.step, attention="causal")).serial_s
         if scalar(masked) < MUCH * scalar(e.prefill.serial_s):
@@ -157,9 +161,13 @@ def remarks(e: Estimate) -> list[str]:
                 "the serial time counts the whole query-key square; with --attention causal the prefill is "
                 f"{seconds(scalar(masked))}"
             )
-    if not {form, f"{form}_tensor"} & set(e.cluster.accelerator.peaks):
+    own, device = e.model.quantization, e.cluster.accelerator
+    if device.computed_in(form) != form:
+        found.append(f"{device.name} has no arithmetic in {form}: priced at its {device.computed_in(form)} peak")
+    if own is None and scalar(device.fastest(form)) > scalar(device.peak(form)):
+        rates = [scaled(scalar(rate), DECIMAL, "FLOP/s") for rate in (device.fastest(form), device.peak(form))]
         found.append(
-            f"{e.cluster.accelerator.name} has no arithmetic in {form}: priced at its next wider format's peak"
+            f"the floor takes {rates[0]}, accumulating in fp16 where that is faster; the serial time {rates[1]}, in fp32"
         )
     longest = e.model.max_positions
     if longest is not None and scalar(max_length(e.workload)) > scalar(longest):
@@ -168,14 +176,32 @@ def remarks(e: Estimate) -> list[str]:
 
 
 def network(cluster: Cluster) -> str:
-    """The levels that the devices reach, innermost first."""
+    """The levels that the devices reach, innermost first, at what so many of them can use."""
     told = []
-    for link in cluster.levels:
-        rate, reach = scaled(scalar(link.bandwidth), DECIMAL, "B/s"), scalar(link.domain)
-        told.append(f"{link.name} {rate}" + (f" among {reach:g}" if reach != float("inf") else ""))
+    for way in levels(cluster):
+        rate, reach = scaled(scalar(way.rate), DECIMAL, "B/s"), scalar(way.link.domain)
+        how = f" ({way.link.topology})" if way.link.topology != "switch" else ""
+        told.append(f"{way.link.name} {rate}" + (f" among {reach:g}" if reach != float("inf") else "") + how)
         if reach >= scalar(cluster.devices):
             break
     return ", then ".join(told)
+
+
+def unknown_network(cluster: Cluster) -> list[str]:
+    """That nothing is known of what joins the devices, where it is so."""
+    if cluster.network:
+        return []
+    if not cluster.accelerator.links:
+        return [
+            f"no link of {cluster.accelerator.name} to another is known: messages as fast as memory, a floor; "
+            "--network says otherwise"
+        ]
+    inside = [scalar(x.domain) for x in cluster.levels if not x.host]
+    if inside and scalar(cluster.devices) > max(inside):
+        return [
+            "between nodes: the host link's rate, a floor; a machine such as dgx-h100 or --network '400 Gb/s' says more"
+        ]
+    return []
 
 
 def show_operators(e: Estimate) -> None:

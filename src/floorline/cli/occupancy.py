@@ -34,6 +34,10 @@ def occupancy(given: Given) -> None:
         memory(given["shared_memory"]),
         count(given, "blocks", float("nan")),
     )
+    if scalar(found.blocks) == 0.0:
+        raise BadInput(
+            f"such a block does not fit on a multiprocessor: too much of its {found.limit}; expected less of it"
+        )
     if given["json"]:
         print_json(envelope("occupancy", given, found.to_dict()))
         return

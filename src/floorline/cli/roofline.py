@@ -51,6 +51,7 @@ def roofline(model: str | None, given: Given) -> None:
     found = only(found, given["only"])
     if given["output"]:
         charts.save(charts.roofline(found), given["output"])
+        note(f"wrote {given['output']}")
     if given["json"]:
         whole = found.together("together")
         print_json(envelope("roofline", {**given, "model": model}, {**found.to_dict(), "together": whole.to_dict()}))
@@ -131,7 +132,10 @@ def measured(path: Path, given: Given) -> Roofline:
     if not found:
         there = {f"{d} {t}" for d, t in zip(kernels.words["device"], kernels.words["dtype"], strict=True)}
         told = ", ".join(sorted(there))[:200]
-        raise BadInput(f"{path}: no kernel of {top.name} with arithmetic in {top.form}; it has {told}")
+        raise BadInput(
+            f"{path}: no kernel of {top.name} with arithmetic in {top.form} (messages and element-wise ones have none); "
+            f"it has {told}"
+        )
     return Roofline(top, tuple(found), path.name)
 
 

@@ -7,7 +7,7 @@ from floorline.cli.model import JSON
 from floorline.cli.output import bold, note, print_json, table
 from floorline.report import envelope
 
-MODELS = Flag("models", ("--models",), "folder of the configurations that cases name", "the catalogue")
+MODELS = Flag("models", ("--models",), "folder of the configurations that cases name", "../models, else the catalogue")
 FLAGS = (JSON, MODELS)
 LISTED = 20
 

@@ -40,6 +40,12 @@ class Cluster(Result):
             worst = float(np.min(np.asarray(count)))
             raise BadInput(f"devices is {worst:g}; expected a whole number from 1 to 1e+07")
         object.__setattr__(self, "devices", count)
+        if self.network and not all_true(count <= number(self.network[-1].domain)):
+            last = self.network[-1]
+            raise BadInput(
+                f"{self.name or self.accelerator.name}: {last.name!r} joins {float(np.max(np.asarray(last.domain))):g} devices, of "
+                f"{float(np.max(np.asarray(count))):g} that are asked; expected fewer, or a network (--network '400 Gb/s')"
+            )
 
     def __repr__(self) -> str:
         what = self.name or self.accelerator.name
@@ -95,11 +101,13 @@ class Cluster(Result):
         raises     BadInput for a network between nodes of which the size is not known
 
         >>> from floorline.specs.accelerator import Accelerator
-        >>> card = Accelerator(name="a", peaks={"bf16": 1e12}, memory=1e9, memory_bandwidth=1e9)
+        >>> card = Accelerator(name="a", peaks={"bf16": 1e12}, memory=1e9, memory_bandwidth=1e9, links=(Link("pcie", 32e9),))
         >>> [x.name for x in Cluster(card, 16).with_network(8, 50e9).levels]
-        ['memory', 'network']
+        ['pcie', 'network']
         """
         first, *rest = self.levels
+        if bandwidth is not None and not (self.network or self.accelerator.links):
+            return replace(self, network=(Link("network", bandwidth),))
         first = first if node_size is None else replace(first, domain=number(node_size))
         if bandwidth is not None and np.any(np.isinf(first.domain)):
             raise BadInput(

@@ -105,14 +105,16 @@ def validate(path: str | Path, models: str | Path | None = None) -> Validation:
     """A file of measured kernels or of whole runs against its floors.
 
     path    a CSV of either form (``.csv`` or, of kernels, ``.csv.xz``)
-    models  folder of the configurations that its cases name; else the catalogue's
+    models  folder of the configurations that its cases name; else "models" beside the file's folder, where there is one, else
+            the catalogue's
     raises  BadInput for a file that is neither
     """
     given = Path(path)
     if not given.is_file():
         raise BadInput(f"{given}: there is no such file; expected a CSV of measured kernels or cases")
     if given.suffix != ".xz" and "case" in header(given):
-        folder = Path(models) if models else None
+        beside = given.resolve().parent.parent / "models"
+        folder = Path(models) if models else beside if beside.is_dir() else None
         if folder is not None and not folder.is_dir():
             raise BadInput(f"{folder}: there is no such folder; expected one that holds NAME.json of each model")
         return Validation(tuple(of_case(case, folder) for case in case_table.read(given)))
