@@ -214,6 +214,21 @@ PLANTS: dict[str, tuple[str, str, str]] = {
     ),
     "unknown-figure": ("[peaks]", 'colour = "3 W"\n[peaks]', "unknown figure 'colour'"),
     "no-vendor": ('vendor = "nvidia"', "", "the key 'vendor' is missing"),
+    "value-is-nobodys-with-a-note": (
+        BANDWIDTH[0],
+        f'memory_bandwidth = {{ value = "6.7 TB/s", sources = {TWO % ("3350 GB/s", "3350 GB/s")}, note = "doubled" }}',
+        "is what no source prints",
+    ),
+    "derived-without-a-note": (
+        BANDWIDTH[0],
+        f'memory_bandwidth = {{ value = "3400 GB/s", sources = {TWO % ("3350 GB/s", "3350 GB/s")}, derived = true }}',
+        "derived, and no note says how",
+    ),
+    "pcie-in-both-directions": (
+        'bandwidth = { value = "64 GB/s"',
+        'bandwidth = { value = "640 GB/s"',
+        "expected at most 1.3e+11, in one direction",
+    ),
     "undated-price": (
         "[peaks]",
         f'price = {{ value = "2 USD/h", sources = {{ {ONE} = "2 USD/h" }} }}\n[peaks]',
@@ -239,6 +254,53 @@ def test_audit_refuses(case: str, tmp_path: Path) -> None:
     whole = tmp_path / "whole.toml"
     whole.write_text(GOOD)
     assert run("hardware", "--audit", whole).status == 0
+
+
+def test_audit_of_a_consumer_card(tmp_path: Path) -> None:
+    """A GeForce's rate with fp32 accumulation is half of its family's: the full rate there is refused, whoever prints it."""
+    text = (accelerators.HERE / "rtx-4090.toml").read_text()
+    assert run("hardware", "--audit", "rtx-4090").status == 0
+    key = next(iter(references()))
+    planted = re.sub(
+        r"^bf16 = .*$",
+        f'bf16 = {{ value = "330.3 TFLOP/s", sources = {{ {key} = "330.3 TFLOP/s" }} }}',
+        text,
+        flags=re.MULTILINE,
+    )
+    path = tmp_path / "card.toml"
+    path.write_text(planted)
+    assert any("is it with sparsity?" in f.reason for f in hardware_audit.audit([path]) if f.wrong)
+
+
+def test_audit_of_an_own_file_with_own_references(tmp_path: Path) -> None:
+    """What is not among the references stands in the file itself."""
+    path = tmp_path / "mine.toml"
+    sheet = 'sources = { my-sheet = "%s" } }'
+    path.write_text(
+        'name = "mine"\nvendor = "me"\narchitecture = "mine"\n[figures]\n'
+        f'memory = {{ value = "48 GB", {sheet % "48 GB"}\nmemory_bandwidth = {{ value = "864 GB/s", {sheet % "864 GB/s"}\n'
+        f'[peaks]\nbf16 = {{ value = "181 TFLOP/s", {sheet % "181 TFLOP/s"}\n'
+    )
+    refused = run("hardware", "--audit", path)
+    assert refused.status == 4
+    assert "add a table [references.my-sheet]" in refused.out
+    path.write_text(path.read_text() + '[references.my-sheet]\ntitle = "My sheet"\n')
+    assert run("hardware", "--audit", path).status == 0
+
+
+def test_machines_side_by_side() -> None:
+    """Their accelerators are compared, and their levels listed."""
+    shown = run("hardware", "dgx-h100", "dgx-b200")
+    assert shown.status == 0
+    assert "critical batch" in shown.out
+    assert "infiniband" in shown.out
+    assert "b200-sxm" in run("hardware", "a100", "dgx-b200").out
+
+
+def test_a_file_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text('accelerator = "h100-sxm"\n[levels.nvlink]\nbandwidth = "450 GB/s"\n')
+    assert "made of h100-sxm" in run("hardware", path).out
 
 
 def test_audit_refuses_a_name_taken_twice() -> None:

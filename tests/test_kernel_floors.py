@@ -148,7 +148,7 @@ def one(**cells: float | str) -> Kernels:
         ({"op": "all_to_all", "bytes": 450e6, "gpus": 2}, 0, 0, 0.5e-3),
         ({"op": "send_recv", "bytes": 450e6, "gpus": 2}, 0, 0, 1e-3),
         # two boxes: what leaves one goes over its eight host links
-        ({"op": "all_reduce", "bytes": 64e9, "gpus": 16, "node_size": 8}, 0, 0, 64 / 450),
+        ({"op": "all_reduce", "bytes": 64e9, "gpus": 16, "node_size": 8}, 0, 0, 64 / 8 / 64),
         ({"op": "all_to_all", "bytes": 64e9, "gpus": 16, "node_size": 8}, 0, 0, 0.5),
     ],
     ids=lambda value: value["op"] if isinstance(value, dict) else "",
@@ -169,6 +169,9 @@ BROKEN = {
     "short": ("device,op,latency_us\na,gemm\n", "row 1 has 2 cells"),
     "text": ("device,op,latency_us\na,gemm,fast\n", "column 'latency_us'"),
     "zero": ("device,op,latency_us\na,gemm,0\n", "latency_us is '0'"),
+    "huge": ("device,op,m,latency_us\na,gemm,1,1\na,gemm,1e300,1\n", "row 2: m is '1e300'"),
+    "negative": ("device,op,window,latency_us\na,gemm,,1\na,gemm,-1,1\n", "row 2: window is '-1'"),
+    "no-devices": ("device,op,gpus,latency_us\na,all_reduce,0,1\n", "row 1: gpus is '0'"),
     "empty": ("# nothing\n", "holds no row"),
     "case-missing": ("case,source\na,b\n", "the column 'kind' is missing"),
     "case-short": ("case,source,kind,model,accelerator,metric,value\na,b\n", "row 1 has 2 cells"),
@@ -200,6 +203,31 @@ def test_nothing_is_dropped(tmp_path: Path) -> None:
     assert answer["priced"] == 1
     path.write_text("case,source,kind,model,accelerator,metric,value\na,b,inference,gpt2,h100-sxm,tpot_s,\n")
     assert "value is ''" in ask("validate", path)["cases"][0]["reason"]
+
+
+def test_odd_cases_keep_the_others(tmp_path: Path) -> None:
+    """One senseless cell is one reason, in its own row; a byte-order mark and quotes are read over."""
+    head = '"case",source,kind,model,accelerator,devices,weights,load,batch,input_len,output_len,layers_override,metric,value\n'
+    good = "llama-3.1-8b,h100-sxm,1,bf16,static,1,1024,128,,tpot_s,0.006"
+    odd = {
+        "nan": good.replace("0.006", "nan"),
+        "negative": good.replace("0.006", "-1"),
+        "zero": good.replace("0.006", "0"),
+        "devices": good.replace(",1,bf16", ",1e400,bf16"),
+        "half": good.replace(",,tpot", ",1.5,tpot"),
+        "model": good.replace("llama-3.1-8b", "lama"),
+        "two-layers": good.replace(",,tpot", ",2,tpot"),
+        "good": good,
+    }
+    path = tmp_path / "cases.csv"
+    path.write_text(
+        "\ufeff" + head + "".join(f"{name},me,inference,{row}\n" for name, row in odd.items()), encoding="utf-8"
+    )
+    rows = {row["case"]: row for row in ask("validate", path)["cases"]}
+    assert [name for name, row in rows.items() if not row["reason"]] == ["two-layers", "good"]
+    assert rows["two-layers"]["floor"] < rows["good"]["floor"] / 5
+    path.write_text(head + "a,me,inference," + good + "\n" + "a,me,inference," + good + "\n")
+    assert "is there twice" in run("validate", path).err
 
 
 def test_a_run_that_is_too_fast_is_found(tmp_path: Path) -> None:

@@ -77,7 +77,6 @@ def test_metrics() -> None:
         # by hand from the programming guide's table: 65536 registers, warps' registers in units of 256
         ("a100-sxm-80gb", 256, 32, 0, 100.0, "warps"),
         ("a100-sxm-80gb", 256, 64, 0, 50.0, "registers"),
-        ("a100-sxm-80gb", 1024, 65, 0, 0.0, "registers"),  # 28 warps of 72·32 registers are fewer than a block's 32
         ("a100-sxm-80gb", 128, 255, 0, 12.5, "registers"),
         ("a100-sxm-80gb", 128, 32, 163, 6.25, "shared memory"),
         ("a100-sxm-80gb", 32, 16, 0, 50.0, "warps"),  # 32 blocks of one warp
@@ -141,6 +140,8 @@ def test_occupancy_of_arrays(threads: list[int], registers: int, shared: int) ->
         (("--hardware", "mi300x"), "is not known"),
         (("--hardware", "m2-ultra"), "is not known"),
         (("--threads", "many"), "no number"),
+        # 28 warps of 72·32 registers are fewer than a block's 32
+        (("--threads", "1024", "--registers", "65"), "too much of its registers"),
     ],
 )
 def test_occupancy_errors(words: tuple[str, ...], says: str) -> None:
@@ -207,6 +208,8 @@ def test_roofline_command(tmp_path: Path) -> None:
     """A plot, a table, the balance of messages; files; a selection."""
     shown = told("roofline", "llama-3.1-8b", "--tp", "4", "--phase", "decode", "--hardware", "a100")
     assert "FLOP for each byte sent, link balance 1040" in shown
+    slow = told("roofline", "llama-3.1-8b", "--tp", "16", "--hardware", "dgx-h100", "--network", "1 Gb/s")
+    assert "the link takes longer" in slow
     assert "together" in shown
     assert shown.count("·") > 60
     for kind in ("svg", "png", "json"):
@@ -226,6 +229,9 @@ def test_measured_kernels_under_the_roof(tmp_path: Path) -> None:
     rates = [p["rate"] for p in document["points"]]
     assert len(rates) > 3000
     assert 0.85 < max(rates) / 312e12 <= 1.0
+    assert document["together"]["rate"] == pytest.approx(
+        sum(p["flops"] for p in document["points"]) / sum(p["flops"] / p["rate"] for p in document["points"])
+    )
     assert "reached" in told("roofline", "--kernels", path, "--hardware", "l40s", "--output", tmp_path / "x.json")
 
 

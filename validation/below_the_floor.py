@@ -18,30 +18,30 @@ TARGET = HERE / "below_the_floor.csv"
 HEAD = ("file", "row", "what", "measured", "floor", "floor_of_measured", "reason")
 
 REASONS = {
-    ("attention_decode_a100_l40s", "a100-sxm-80gb attention_decode"): (
+    ("attention_decode_a100_l40s", "a100-sxm-80gb attention_decode bf16"): (
         "bad data: TensorRT-LLM 1.0.0 would read keys and values at up to 3.3 TB/s, the memory's rate is 2.04; other engines take about "
         "twice as long for the same shapes, so sequences probably shared keys and values"
     ),
-    ("vidur_elementwise", "a100-sxm-80gb rope"): (
+    ("vidur_elementwise", "a100-sxm-80gb rope fp16"): (
         "bad data: the width is the whole model's, though the rank holds only its heads (tensor parallelism in the kernel's name)"
     ),
-    ("vidur_elementwise", "a40 rope"): (
+    ("vidur_elementwise", "a40 rope fp16"): (
         "bad data: the width is the whole model's, though the rank holds only its heads (tensor parallelism in the kernel's name)"
     ),
-    ("vidur_elementwise", "h100-sxm rope"): (
+    ("vidur_elementwise", "h100-sxm rope fp16"): (
         "bad data: the width is the whole model's, though the rank holds only its heads (tensor parallelism in the kernel's name)"
     ),
-    ("gemm_h100", "h100-sxm gemm"): (
+    ("gemm_h100", "h100-sxm gemm int8-weight-only"): (
         "label: stated as int8 weights with 16-bit arithmetic, but faster than the 16-bit peak: the kernel computes in 8 bits"
     ),
-    ("frontier_attention", "a100-sxm-80gb attention_prefill"): (
+    ("frontier_attention", "a100-sxm-80gb attention_prefill bf16"): (
         "bad data: 800 to 1024 tokens of 16 heads in 5 us would be up to 760 TFLOP/s, the peak is 312; the same tokens with half the "
         "heads take 49 us"
     ),
-    ("vidur_network", "a100-pcie-80gb send_recv"): (
+    ("vidur_network", "a100-pcie-80gb send_recv fp16"): (
         "bad data: 341 GB/s over a bridge of 300 GB/s in one direction; the same figures stand under another card"
     ),
-    ("vidur_network", "h100-pcie send_recv"): (
+    ("vidur_network", "h100-pcie send_recv fp16"): (
         "bad data: 341 GB/s over a bridge of 300 GB/s in one direction; the same figures stand under another card"
     ),
 }

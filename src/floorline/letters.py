@@ -22,7 +22,7 @@ import numpy as np
 from floorline.errors import BadInput
 from floorline.formulas.collectives import members_inside
 from floorline.formulas.experts import experts_read
-from floorline.num import Num, maximum, minimum
+from floorline.num import Num, ceil, maximum, minimum
 
 MEANING = {
     "B": "batch",
@@ -240,11 +240,13 @@ class Numbers:
             return 1.0
         result: Num = 1.0
         stride: Num = 1.0
+        first: Num | None = None
         for axis, ranks in self.degrees.items():
             if axis in axes:
+                first = stride if first is None else first
                 result = result * members_inside(domain, stride, ranks)
             stride = stride * ranks
-        return result
+        return result if first is None else minimum(result, ceil(domain / first))
 
     def share(self, text: str) -> Num:
         """A named number, or an expression over letters."""

@@ -17,10 +17,9 @@ from floorline.formulas.collectives import (
     ring_all_reduce_bytes,
     ring_gather_bytes,
 )
-from floorline.formulas.topology import mesh_share, neighbour_share, torus_exchange_bytes
+from floorline.formulas.topology import mesh_share, neighbour_share, torus_2d_distance, torus_3d_distance
 from floorline.letters import Numbers
 from floorline.num import Num, ceil, maximum, minimum, where
-from floorline.op import Collective
 from floorline.specs.accelerator import UNLIMITED, Link
 from floorline.specs.cluster import Cluster
 
@@ -31,6 +30,7 @@ LEAST: dict[str, tuple[Bytes, Bytes]] = {
     "reduce_scatter": (least_share_bytes, least_own_bytes),
     "all_gather": (least_own_bytes, least_share_bytes),
     "all_to_all": (least_exchange_bytes, least_exchange_bytes),
+    "send_recv": (least_whole_bytes, least_whole_bytes),
 }
 """What any algorithm must send out of a domain, and what must reach it, the network's own adding and copying included."""
 
@@ -44,8 +44,8 @@ SHARE: dict[str, Callable[[Num, Num], Num]] = {
 }
 """Share of its links that a device can use, by topology, of the devices present and the places that there are."""
 
-TORUS = {"torus-2d": 2.0, "torus-3d": 3.0}
-"""Dimensions of those topologies whose middle is narrow."""
+TORUS: dict[str, Callable[[Num], Num]] = {"torus-2d": torus_2d_distance, "torus-3d": torus_3d_distance}
+"""Mean hops of topologies in which what is for others passes a device's links."""
 
 RING: dict[str, Callable[[Num, Num], Num]] = {
     "all_reduce": ring_all_reduce_bytes,
@@ -62,33 +62,42 @@ class Level:
     link   its figures
     inner  devices of a domain of the level inside it, 1 for the first [-]
     outer  devices of its own domain [-]
-    rate   what a device can send on it, and receive [B/s]
+    places  domains of the level inside it that it joins [-]
+    rate   what a device can send on it, and receive, by all links to devices that take part [B/s]
     past   the same of all levels outside it together [B/s]
     """
 
     link: Link
     inner: Num
     outer: Num
+    places: Num
     rate: Num
     past: Num = 0.0
 
 
-def levels(cluster: Cluster) -> tuple[Level, ...]:
+def levels(cluster: Cluster, devices: Num | None = None) -> tuple[Level, ...]:
     """The levels of a cluster, innermost first.
+
+    devices  that take part; None: all of the cluster's [-]
 
     >>> from floorline.catalogue.clusters import load_cluster
     >>> [(x.link.name, float(x.inner)) for x in levels(load_cluster("h100-sxm", devices=16))]
     [('nvlink', 1.0), ('pcie', 8.0)]
     """
+    taking_part = cluster.devices if devices is None else devices
     found: list[Level] = []
     inner: Num = 1.0
     for i, link in enumerate(cluster.levels):
         places = link.domain / inner
-        present = minimum(places, maximum(cluster.devices / inner, 1.0))
+        present = minimum(places, maximum(taking_part / inner, 1.0))
         last = i == len(cluster.levels) - 1  # it joins all that there are
         found.append(
             Level(
-                link, inner, UNLIMITED if last else link.domain, link.bandwidth * SHARE[link.topology](present, places)
+                link,
+                inner,
+                UNLIMITED if last else link.domain,
+                places,
+                link.bandwidth * SHARE[link.topology](present, places),
             )
         )
         inner = link.domain
@@ -107,8 +116,8 @@ def least_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers,
     out, back = (where(beyond > here, least(buffer, ranks, here), 0.0) for least in LEAST[kind])
     if kind != "all_to_all" or level.link.topology not in TORUS:
         return out, back
-    crossing = middle(buffer, beyond, level.link) * beyond / ranks
-    return maximum(out, crossing), maximum(back, crossing)
+    passing = passed(buffer, ranks, beyond, level.link, level.rate)
+    return maximum(out, passing), maximum(back, passing)
 
 
 def least_rate(axes: tuple[str, ...], numbers: Numbers, level: Level) -> Num:
@@ -119,7 +128,7 @@ def least_rate(axes: tuple[str, ...], numbers: Numbers, level: Level) -> Num:
 
 def staged_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, level: Level) -> Num:
     """Bytes that a device sends on a level where a message goes level by level: a ring among the domains, of what the members
-    of each share; an all-to-all straight to where it goes, through the middle of a torus where there is one."""
+    of each share; an all-to-all straight to where it goes, hop by hop in a torus."""
     ranks = numbers.ranks(axes)
     here, beyond = numbers.members(axes, level.inner), numbers.members(axes, level.outer)
     if kind != "all_to_all":
@@ -127,17 +136,24 @@ def staged_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers
     direct = (beyond - here) / ranks * buffer
     if level.link.topology not in TORUS:
         return direct
-    return maximum(direct, middle(buffer, beyond, level.link) * beyond / ranks)
+    return maximum(direct, passed(buffer, ranks, beyond, level.link, staged_rate(axes, numbers, level)))
 
 
-def middle(buffer: Num, ranks: Num, link: Link) -> Num:
-    """What an all-to-all takes through the middle of a torus, in bytes through all links of one device."""
-    return where(ranks > 1.0, torus_exchange_bytes(buffer, ranks, TORUS[link.topology]), 0.0)
+def passed(buffer: Num, ranks: Num, beyond: Num, link: Link, rate: Num) -> Num:
+    """What an all-to-all takes of a device's links in a torus, in bytes at a rate: each share on every hop of its way, over all
+    links of all devices."""
+    return TORUS[link.topology](beyond) * beyond / ranks * buffer * (rate / link.bandwidth)
 
 
 def staged(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, ways: tuple[Level, ...]) -> tuple[Num, ...]:
     """Bytes that a device sends on each level."""
     return tuple(staged_bytes(kind, buffer, axes, numbers, level) for level in ways)
+
+
+def staged_rate(axes: tuple[str, ...], numbers: Numbers, level: Level) -> Num:
+    """What a device sends them by: its links to the other ranks of the group on that level [B/s]."""
+    here, beyond = numbers.members(axes, level.inner), numbers.members(axes, level.outer)
+    return level.link.bandwidth * SHARE[level.link.topology](ceil(beyond / here), level.places)
 
 
 class Talk:
@@ -153,11 +169,19 @@ class Talk:
         self.sending_time: list[Num] = [0.0] * count
         self.receiving_time: list[Num] = [0.0] * count
 
-    def add(self, message: Collective, buffer: Num, numbers: Numbers, ways: tuple[Level, ...], repeat: Num) -> None:
+    def add(
+        self,
+        kind: str,
+        axes: tuple[str, ...],
+        buffer: Num,
+        numbers: Numbers,
+        ways: tuple[Level, ...],
+        repeat: Num = 1.0,
+    ) -> None:
         """Count a message, so many times."""
         for i, way in enumerate(ways):
-            out, back = least_bytes(message.kind, buffer, message.axes, numbers, way)
-            rate = least_rate(message.axes, numbers, way)
+            out, back = least_bytes(kind, buffer, axes, numbers, way)
+            rate = least_rate(axes, numbers, way)
             self.sent[i] = self.sent[i] + out * repeat
             self.received[i] = self.received[i] + back * repeat
             self.sending_time[i] = self.sending_time[i] + out * repeat / rate

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from floorline.formulas.roofline import arithmetic_intensity, attainable, machine_balance
+from floorline.network import Level, levels, staged, staged_rate
 from floorline.num import Num, largest, total
 from floorline.phases import Phase
-from floorline.program import price
+from floorline.program import message_size, price
 from floorline.result import Result
 from floorline.specs.accelerator import Accelerator
+from floorline.step import Step
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Roof(Result):
     peak       [FLOP/s]
     bandwidth  of memory [B/s]
     cache      bandwidth of the last-level cache, nan where it is not known [B/s]
-    link       of the fastest link to another device, nan where there is none [B/s]
+    link       of the fastest link to another device, or of all that a plan's messages cross, on average; nan where there is none
+               [B/s]
     """
 
     name: str
@@ -149,4 +152,17 @@ def of_phase(phase: Phase) -> Roofline:
         old = found.get(name, Point(name, 0.0, 0.0))
         found[name] = Point(name, old.flops + cost.flops, old.bytes + cost.bytes, old.sent + cost.sent)
     points = tuple(p for p in found.values() if not np.all(np.asarray(p.bytes) == 0.0) or np.any(np.asarray(p.sent)))
-    return Roofline(Roof.of(device, step.precision.activations), points, f"{phase.name} of {step.model.name}")
+    roof, sent, ways = Roof.of(device, step.precision.activations), total(p.sent for p in points), levels(phase.cluster)
+    if np.any(np.asarray(sent) > 0.0):  # what is sent goes by the links that the plan crosses
+        roof = replace(roof, link=sent / total(staged_time(step, phase, ways)))
+    return Roofline(roof, points, f"{phase.name} of {step.model.name}")
+
+
+def staged_time(step: Step, phase: Phase, ways: tuple[Level, ...]) -> Iterable[Num]:
+    """Times of all messages, level by level, without latencies [s]."""
+    for stack, numbers, row in step.rows(phase.assumptions.fusion):
+        if row.message is not None:
+            buffer, _ = message_size(row.message, numbers, step.precision)
+            parts = staged(row.message.kind, buffer, row.message.axes, numbers, ways)
+            for sent, way in zip(parts, ways, strict=True):
+                yield sent / staged_rate(row.message.axes, numbers, way) * stack.repeat

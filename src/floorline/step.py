@@ -15,7 +15,7 @@ from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers
 from floorline.masks import chunk, selected
-from floorline.network import Talk, levels, staged
+from floorline.network import Talk, levels, staged, staged_rate
 from floorline.num import Num, all_true, floor, maximum, number, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
@@ -168,7 +168,11 @@ class Step:
             ways = levels(cluster)
             parts = staged(row.message.kind, buffer, row.message.axes, numbers, ways)
             return total(
-                message_time(sent, way.rate, maximum(way.link.latency, assumptions.message_latency))
+                message_time(
+                    sent,
+                    staged_rate(row.message.axes, numbers, way),
+                    maximum(way.link.latency, assumptions.message_latency),
+                )
                 for sent, way in zip(parts, ways, strict=True)
             )
         return kernel_time(
@@ -206,7 +210,7 @@ class Step:
             for row in least.messages:
                 assert row.message is not None
                 buffer, _ = program.message_size(row.message, numbers, self.precision)
-                talk.add(row.message, buffer, numbers, ways, stack.repeat)
+                talk.add(row.message.kind, row.message.axes, buffer, numbers, ways, stack.repeat)
         device = cluster.accelerator
         moved = maximum(weights + cached - device.last_level_cache, 0.0)
         link, level, message = talk.slowest()

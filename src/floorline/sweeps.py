@@ -128,6 +128,7 @@ def sweep(
     gpu_memory_utilization: Num = UTILISATION,
     only: Sequence[str] | None = None,
     fill: bool = False,
+    free: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:
     """Every combination of some numeric inputs.
@@ -137,6 +138,7 @@ def sweep(
               model's configuration ("hidden_size")
     only      columns to compute, such as ("tpot_floor_s",); default: all. Whether a point is feasible is always there
     fill      whether data parallelism takes the devices that the other degrees leave
+    free      whether there are as many devices as each point's plan takes
     progress  called with points done and points in all
     raises    BadInput for unknown names and values out of range; a combination that breaks a rule is nan with a reason
 
@@ -167,6 +169,7 @@ def sweep(
         precision or Precision.of(made.format),
         assumptions or Assumptions(),
         fill,
+        free,
     )
     owners = {name: given.owner(name) for name in axes}
     wanted = tuple(ANSWERS) if only is None else (*dict.fromkeys((*map(known_column, only), "feasible", "reason")),)
@@ -222,6 +225,7 @@ class Point:
     precision: Precision
     assumptions: Assumptions
     fill: bool = False
+    free: bool = False
 
     def owner(self, name: str) -> str:
         """Which input a name belongs to.
@@ -256,6 +260,8 @@ class Point:
             result = replace(result, cluster=cluster)
         if "cluster" in by:
             result = replace(result, cluster=replace(result.cluster, devices=by["cluster"]["devices"]))
+        if self.free:
+            result = replace(result, cluster=replace(result.cluster, devices=result.parallelism.devices))
         if self.fill:
             plan = result.parallelism
             left = maximum(floor(result.cluster.devices / (plan.tp * plan.cp)), 1.0)

@@ -194,6 +194,9 @@ def expect(path: Path, data: Mapping[str, Any], known: Iterable[str]) -> None:
 
     raises BadInput for the first other
     """
+    others = data.get("aliases", [])
+    if not (isinstance(others, list) and all(isinstance(x, str) for x in others)):
+        raise BadInput(f"{path.name}: aliases is {str(others)[:40]!r}; expected a list of names, such as ['my-card']")
     for key in data:
         if key not in tuple(known):
             raise BadInput(f"{path.name}: unknown key {key!r}; {near(key, known)}")

@@ -34,6 +34,9 @@ def audit_file(path: Path) -> list[Finding]:
     for link, figures in read_levels(path, data):
         for key, figure in figures.items():
             found += figure_findings(name, f"{link.name}.{key}", figure.to_dict(), data.get("references", {}))
+    own = [float(x.bandwidth) for x in cluster.accelerator.links]
+    if own and float(cluster.levels[0].bandwidth) > 1.02 * max(own):
+        found.append(Finding(name, cluster.levels[0].name, f"faster than any link of {cluster.accelerator.name}"))
     outer = [float(x.bandwidth) for x in cluster.levels]
     if outer != sorted(outer, reverse=True):
         found.append(Finding(name, "levels", "an outer level is faster than the one inside it"))

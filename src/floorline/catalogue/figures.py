@@ -19,7 +19,7 @@ QUALIFIERS = {" sparse": 2.0, " both directions": 2.0}
 PCIE = {"1.0": 4e9, "2.0": 8e9, "3.0": 16e9, "4.0": 32e9, "5.0": 64e9, "6.0": 128e9}
 """Nominal rate of sixteen lanes in one direction, by generation [B/s]."""
 
-KEYS = ("value", "sources", "note", "date")
+KEYS = ("value", "sources", "note", "date", "derived")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Figure:
     sources  reference → the figure as that source prints it
     note     what to know of it, such as why two sources differ
     date     year and month of a price
+    derived  whether no source prints it and it follows from what they print, as the note says
     """
 
     value: float
@@ -38,6 +39,7 @@ class Figure:
     sources: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     date: str = ""
+    derived: bool = False
 
     @staticmethod
     def read(where: str, given: object, dimension: str) -> Figure:
@@ -60,11 +62,13 @@ class Figure:
         sources = table.get("sources", {})
         if not isinstance(sources, Mapping) or not all(isinstance(x, str) for x in sources.values()):
             raise BadInput(f"{where}: its sources are no table of text; expected sources = {{ reference = {text!r} }}")
-        return Figure(value, text, sources, str(table.get("note", "")), str(table.get("date", "")))
+        note, date = (str(table.get(key, "")) for key in ("note", "date"))
+        return Figure(value, text, sources, note, date, table.get("derived", False) is True)
 
     def to_dict(self) -> dict[str, object]:
         """The figure as the file has it, and its SI value."""
-        more = {"date": self.date} if self.date else {}
+        more: dict[str, object] = {"date": self.date} if self.date else {}
+        more |= {"derived": True} if self.derived else {}
         return {"value": self.text, "si": self.value, "sources": dict(self.sources), "note": self.note, **more}
 
 

@@ -20,6 +20,12 @@ from floorline.specs.accelerator import Accelerator
 DIFFERENCE = 0.02
 """Share by which two sources may differ without a note that says why."""
 
+BINARY = 0.05
+"""The same of sizes, which people print as MB and mean 2²⁰ bytes."""
+
+PCIE_LARGEST = 130e9
+"""No PCIe link is faster in one direction: sixteen lanes of generation 6 [B/s]."""
+
 ROUNDING = 0.03
 """Share by which a peak may exceed multiprocessors × clock × width: sheets round, and clocks are nominal."""
 
@@ -31,6 +37,9 @@ READING = (1e-3, 20.0)
 
 POWER = (5.0, 3000.0)
 """Power limits of devices that exist [W]."""
+
+HALVED = ("tf32", "fp16", "bf16", "fp8")
+"""Formats that GeForce cards accumulate in fp32 at half of their family's rate."""
 
 MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])(-[0-3]\d)?")
 DIMENSION = {**DIMENSIONS, **dict.fromkeys(FORMATS, "FLOP/s"), **LINK}
@@ -110,7 +119,18 @@ def figure_findings(name: str, key: str, figure: Mapping[str, object], own: Coll
             values.append(printed(text, DIMENSION[kind], f"source {reference}"))
         except BadInput as error:
             yield Finding(name, key, str(error))
-    values.append(float(str(figure["si"])))
+    value = float(str(figure["si"]))
+    nearest = min((abs(value / one - 1.0) for one in values), default=0.0)
+    as_printed = BINARY if DIMENSION[kind] == "B" else DIFFERENCE
+    if figure.get("derived") and not note:
+        yield Finding(name, key, "derived, and no note says how")
+    if nearest > as_printed and not figure.get("derived"):
+        yield Finding(
+            name,
+            key,
+            f"{figure['value']} is what no source prints; expected one of theirs, or derived = true and a note",
+        )
+    values.append(value)
     if max(values) > min(values) * (1.0 + DIFFERENCE) and not note:
         yield Finding(name, key, f"sources differ, {min(values):.5g} to {max(values):.5g}, and no note says why")
     if any(text.endswith(" sparse") and text.startswith(str(figure["value"])) for text in sources.values()):
@@ -140,6 +160,11 @@ def machine(device: Accelerator) -> Iterator[tuple[str, str]]:
     if device.cache_bandwidth is not None and float(device.cache_bandwidth) < bandwidth:
         yield "cache_bandwidth", "slower than the memory behind it"
     for link in device.links:
+        if link.name == "pcie" and float(link.bandwidth) > PCIE_LARGEST:
+            yield (
+                f"{link.name}.bandwidth",
+                f"{float(link.bandwidth):.4g} B/s; expected at most {PCIE_LARGEST:g}, in one direction",
+            )
         if not link.host and float(link.bandwidth) > bandwidth:
             yield f"{link.name}.bandwidth", "faster than the memory; both directions, or bits?"
 
@@ -149,9 +174,10 @@ def peaks(device: Accelerator) -> Iterator[tuple[str, str]]:
     family = architectures().get(device.architecture)
     if family is not None and device.sm_count is not None and device.boost_clock is not None:
         cycles = float(device.sm_count) * float(device.boost_clock)
+        halved = HALVED if "GeForce" in device.title else ()
         for form, rate in device.peaks.items():
-            if form in family.per_clock and float(rate) > (1.0 + ROUNDING) * cycles * float(family.per_clock[form]):
-                most = cycles * float(family.per_clock[form])
+            most = cycles * float(family.per_clock.get(form, float("inf"))) * (0.5 if form in halved else 1.0)
+            if float(rate) > (1.0 + ROUNDING) * most:
                 times = float(rate) / most
                 yield (
                     form,

@@ -197,7 +197,7 @@ def networked(machine: Cluster, given: Given) -> Cluster:
     bandwidth = parse(rate if times else text, "B/s", "--network")
     if times:
         node = machine.link.domain if size is None else size
-        if not ports.strip().isdigit():
+        if not ports.strip().isdecimal():
             raise BadInput(f"--network is {text[:40]!r}; expected such as '400 Gb/s' or '8x400 Gb/s'")
         bandwidth = bandwidth * float(ports) / float(node)
     if not 0.0 < bandwidth < float("inf"):

@@ -52,7 +52,7 @@ def hardware(*arguments: object) -> None:
         show_machine(machines[0])
     elif exact:
         show(found[0])
-    elif given["compare"] or (len(words) > 1 and found):
+    elif given["compare"] or len(words) > 1:
         compare([*found, *(c.accelerator for c in machines if c.accelerator.name not in {d.name for d in found})])
         show_all([], machines)
     else:

@@ -119,7 +119,7 @@ def measured(path: Path, given: Given) -> Roofline:
     top, kernels = roof(given), read(path)
     found = []
     for (device, op, dtype, _), rows in kernels.groups("device", "op", "dtype", "kv_dtype"):
-        if named(device) != top.name.removesuffix("*") or kernel_format(dtype).arithmetic != top.form:
+        if named(device) != top.name.removesuffix("*") or top.form not in kernel_format(dtype).arithmetic:
             continue
         part = kernels.take(rows)
         work = floor(part, load_accelerator(device)).work

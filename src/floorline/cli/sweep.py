@@ -100,8 +100,7 @@ def sweep_command(model: str, given: Given) -> None:
     plan: Parallelism = build(Parallelism, plain)
     formats = precision(plain, made)
     machine = cluster(plain, plan, formats.activations)
-    if "devices" not in vary and given["devices"] is None:
-        machine = type(machine)(machine.accelerator, 1e7)
+    free = "devices" not in vary and given["devices"] is None
     found = sweep(
         made,
         build(WORKLOADS[kind], {**plain, **start}),
@@ -111,7 +110,8 @@ def sweep_command(model: str, given: Given) -> None:
         precision=formats,
         assumptions=build(Assumptions, plain),
         gpu_memory_utilization=share(plain, "gpu_memory_utilization", UTILISATION),
-        fill=("devices" in vary or given["devices"] is not None) and given["dp"] is None,
+        fill=not free and given["dp"] is None,
+        free=free,
         progress=to_stderr,
     )
     if (given["pareto"] or given["best"]) and not np.any(found.usable()):

@@ -40,21 +40,43 @@ def neighbour_share(present: Num, neighbours: Num) -> Num:
     return minimum(1.0, maximum(present - 1.0, 1.0) / neighbours)
 
 
-def torus_exchange_bytes(message: Num, ranks: Num, dimensions: Num) -> Num:
-    r"""What an all-to-all on a torus takes, in bytes through all links of one device: half of all data crosses the middle, where
-    only a cut's links are.
+def torus_2d_distance(ranks: Num) -> Num:
+    r"""Mean hops from a device to all of a two-dimensional torus, itself among them, at least.
 
-    $$V = \frac{k}{4} n^{1/k} M, \quad n > 1$$
+    No more than 4r devices are r hops away, however it is folded or twisted.
 
-    message     M  buffer of one rank            [B]
-    ranks       n  ranks of the group            [-]
-    dimensions  k  of the torus, 2k links each   [-]
-    returns     V  bytes at the rate of all links together, at least  [B]
+    $$d = \frac{2 R (R + 1) (2 R + 1)}{3 n}, \quad n = 2 R^2 + 2 R + 1$$
 
-    Source: Dally and Towles, "Principles and practices of interconnection networks", section 3.3 (bisection): n/2 ranks send M/2
-    each through 2·n/n^(1/k) links. Example: 256 ranks on 16 × 16, eight times the buffer.
+    ranks    n  devices    [-]
+    returns  d  mean hops  [-]
 
-    >>> float(torus_exchange_bytes(1.0, 256.0, 2.0))
-    8.0
+    Source: counting the devices of a square lattice within R hops; Dally and Towles, "Principles and practices of interconnection
+    networks", section 3.3 (hops over channels bound throughput). Example: a device, its four neighbours and eight two hops away.
+
+    >>> float(torus_2d_distance(13.0)) == (4 * 1 + 8 * 2) / 13
+    True
     """
-    return dimensions / 4.0 * power(ranks, minimum(1.0, 1.0 / dimensions)) * message  # a torus has a dimension at least
+    radius = (power(maximum(2.0 * ranks - 1.0, 1.0), 0.5) - 1.0) / 2.0
+    return 2.0 * radius * (radius + 1.0) * (2.0 * radius + 1.0) / (3.0 * ranks)
+
+
+def torus_3d_distance(ranks: Num) -> Num:
+    r"""Mean hops from a device to all of a three-dimensional torus, itself among them, at least.
+
+    No more than 4r² + 2 devices are r hops away, however it is folded or twisted.
+
+    $$d = \frac{R (R + 1) (R^2 + R + 1)}{n}, \quad n \geq \frac{4 R^3 + 6 R^2 + 8 R + 3}{3}$$
+
+    ranks    n  devices    [-]
+    returns  d  mean hops  [-]
+
+    Source: counting the devices of a cubic lattice within R hops; Dally and Towles, "Principles and practices of interconnection
+    networks", section 3.3 (hops over channels bound throughput); R is a little less than the root. Example: of seven devices
+    six are a hop away.
+
+    >>> bool(0.5 < torus_3d_distance(7.0) <= 6 / 7)
+    True
+    """
+    above = power(0.75 * ranks, 1.0 / 3.0)
+    radius = maximum(power(maximum(0.75 * ranks - 1.25 * above, 0.0), 1.0 / 3.0) - 0.5, 0.0)
+    return radius * (radius + 1.0) * (radius * radius + radius + 1.0) / ranks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from floorline.errors import BadInput
 from floorline.kernels.formats import kernel_format
 from floorline.kernels.table import Kernels
 from floorline.kernels.work import WORK, Work, stated
-from floorline.network import LEAST, SHARE
-from floorline.num import Array, Num, maximum, minimum
+from floorline.letters import Numbers
+from floorline.network import Talk, levels
+from floorline.num import Array, Num, largest, maximum, minimum
 from floorline.specs.accelerator import Accelerator, Link
 from floorline.specs.cluster import Cluster
 
@@ -54,8 +55,8 @@ def floor(kernels: Kernels, device: Accelerator) -> KernelFloor:
     form, cache = kernel_format(dtype), kernel_format(kv or dtype)
     columns = with_kernel_names(kernels)
     work = WORK[op](columns, form, cache)
-    rate = device.fastest(form.arithmetic)
-    rate = np.maximum(rate, device.fastest(cache.arithmetic)) if "attention" in op or "mla" in op else rate
+    forms = (*form.arithmetic, *(cache.arithmetic if "attention" in op or "mla" in op else ()))
+    rate = largest(device.fastest(name) for name in forms)
     zero = np.zeros(len(kernels))
     moved = maximum(work.bytes - device.last_level_cache, 0.0)
     link = link_time(work, columns, device) if work.kind else zero
@@ -83,25 +84,14 @@ def in_names(pattern: re.Pattern[str], names: list[str]) -> Array:
 
 
 def link_time(work: Work, columns: Mapping[str, Array], device: Accelerator) -> Num:
-    """The least time of a message: on each level what must leave a domain, the largest of all."""
-    ranks = columns["gpus"]
-    node = stated(columns["node_size"], np.inf)
-    inner: Num = 1.0
-    moved: Num
-    longest: Num = 0.0 * ranks
-    for link in Cluster(device).levels:
-        domain = boxed(link, node)
-        places = link.domain / inner
-        present = minimum(places, maximum(ranks / inner, 1.0))
-        share = SHARE[link.topology](present, places)
-        members = minimum(ranks, inner)
-        if work.kind == "send_recv":
-            moved = work.message * np.asarray(ranks > members, dtype=np.float64)
-        else:
-            moved = maximum(*(least(work.message, ranks, members) for least in LEAST[work.kind]))
-        longest = maximum(longest, moved / (link.bandwidth * share))
-        inner = maximum(inner, minimum(domain, ranks))
-    return longest
+    """The least time of a message among ``gpus`` ranks, in nodes of ``node_size`` where that is stated."""
+    ranks, node = columns["gpus"], stated(columns["node_size"], np.inf)
+    bare = Cluster(device)
+    network = tuple(replace(link, domain=boxed(link, node)) for link in bare.levels)
+    ways = levels(replace(bare, network=(*network[:-1], bare.levels[-1])), ranks)
+    talk = Talk(len(ways))
+    talk.add(work.kind, ("ranks",), work.message, Numbers({}, {"ranks": ranks}), ways)
+    return talk.slowest()[0]
 
 
 def boxed(link: Link, node: Num) -> Num:

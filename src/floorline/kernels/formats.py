@@ -14,30 +14,34 @@ class Format:
     weights      bytes of a weight, scales left out (a floor) [B]
     activations  bytes of an input [B]
     result       bytes of an output [B]
-    arithmetic   format of the matrix units
+    arithmetic   formats of the matrix units that it may use
     """
 
     weights: float
     activations: float
     result: float
-    arithmetic: str
+    arithmetic: tuple[str, ...]
 
 
 FORMATS = {
-    "fp32": Format(4.0, 4.0, 4.0, "fp32"),
-    "tf32": Format(4.0, 4.0, 4.0, "tf32"),
-    "bf16": Format(2.0, 2.0, 2.0, "bf16"),
-    "fp16": Format(2.0, 2.0, 2.0, "fp16"),
-    "fp8": Format(1.0, 1.0, 1.0, "fp8"),
-    "fp8-block128": Format(1.0, 1.0, 1.0, "fp8"),
-    "int8": Format(1.0, 1.0, 1.0, "int8"),
-    "int8-smoothquant": Format(1.0, 1.0, 1.0, "int8"),
-    "nvfp4": Format(0.5, 0.5, 0.5, "fp4"),
-    "mxfp4": Format(0.5, 0.5, 0.5, "fp4"),
-    "int8-weight-only": Format(1.0, 2.0, 2.0, "bf16"),
-    "int4-weight-only": Format(0.5, 2.0, 2.0, "bf16"),
+    "fp32": Format(4.0, 4.0, 4.0, ("fp32",)),
+    "tf32": Format(4.0, 4.0, 4.0, ("tf32",)),
+    "bf16": Format(2.0, 2.0, 2.0, ("bf16",)),
+    "fp16": Format(2.0, 2.0, 2.0, ("fp16",)),
+    "fp8": Format(1.0, 1.0, 1.0, ("fp8",)),
+    "fp8-block128": Format(1.0, 1.0, 1.0, ("fp8",)),
+    "int8": Format(1.0, 1.0, 1.0, ("int8",)),
+    "int8-smoothquant": Format(1.0, 1.0, 1.0, ("int8",)),
+    "nvfp4": Format(0.5, 0.5, 0.5, ("fp4",)),
+    "mxfp4": Format(0.5, 0.5, 0.5, ("fp4",)),
+    "int8-weight-only": Format(1.0, 2.0, 2.0, ("bf16", "fp16")),
+    "int4-weight-only": Format(0.5, 2.0, 2.0, ("bf16", "fp16")),
 }
 """Outputs count in the narrowest format that a kernel might write; a floor may be low by that."""
+
+
+SIXTEEN = Format(2.0, 2.0, 2.0, ("bf16", "fp16"))
+"""Where no format is stated."""
 
 
 def kernel_format(name: str) -> Format:
@@ -46,7 +50,7 @@ def kernel_format(name: str) -> Format:
     raises BadInput for a name that nobody knows
     """
     if not name:
-        return FORMATS["bf16"]
+        return SIXTEEN
     if name not in FORMATS:
         raise BadInput(f"dtype is {name[:40]!r}; {near(name, FORMATS)}")
     return FORMATS[name]

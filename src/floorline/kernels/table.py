@@ -23,6 +23,10 @@ NUMBERS = (*SHAPES, "window", "tp", "ep", "node_size")
 WORDS = ("device", "op", "dtype", "framework", "version", "kernel", "kv_dtype", "routing", "network")
 SOFTWARE = ("framework", "version", "kernel", "kv_dtype")
 COLUMNS = ("device", "op", "dtype", *SHAPES, *SOFTWARE, "window", "tp", "ep", "routing", "node_size", "network")
+APART = "\x1f"
+"""Joins the texts of a group; no cell may have it."""
+
+LARGEST = 1e15
 NEEDED = ("device", "op", "latency_us")
 
 
@@ -55,10 +59,14 @@ class Kernels:
 
     def groups(self, *columns: str) -> Iterator[tuple[tuple[str, ...], np.ndarray[Any, Any]]]:
         """Distinct texts of some columns, each with the indices of its rows."""
-        joined = np.asarray(["\t".join(row) for row in zip(*(self.words[c] for c in columns), strict=True)])
+        joined = np.asarray([APART.join(row) for row in zip(*(self.words[c] for c in columns), strict=True)])
         keys, inverse = np.unique(joined, return_inverse=True)
         for i, key in enumerate(keys):
-            yield tuple(str(key).split("\t")), np.flatnonzero(inverse == i)
+            yield tuple(str(key).split(APART)), np.flatnonzero(inverse == i)
+
+
+LEAST = {"gpus": 1.0, "node_size": 1.0, "tp": 1.0, "ep": 1.0}
+"""The least that some columns may hold; others zero."""
 
 
 def read(path: Path) -> Kernels:
@@ -67,7 +75,11 @@ def read(path: Path) -> Kernels:
     raises BadInput for a file that cannot be read, a wrong header, or a cell that is no number
     """
     try:
-        with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as lines:
+        with (
+            lzma.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".xz"
+            else path.open(encoding="utf-8-sig") as lines
+        ):
             rows = list(csv.reader(line for line in lines if not line.startswith("#")))
     except (OSError, UnicodeDecodeError, lzma.LZMAError, csv.Error) as error:
         raise BadInput(f"{path}: cannot be read ({str(error)[:80]}); expected a CSV of measured kernels") from None
@@ -81,6 +93,8 @@ def read(path: Path) -> Kernels:
         if column not in head:
             raise BadInput(f"{path}: the column {column!r} is missing; expected {', '.join(COLUMNS)}")
     for i, row in enumerate(body):
+        if any(APART in cell for cell in row):
+            raise BadInput(f"{path}: row {i + 1} has a control character; expected plain text")
         if len(row) != len(head):
             raise BadInput(f"{path}: row {i + 1} has {len(row)} cells; expected {len(head)} as in the header")
     columns = dict(zip(head, zip(*body, strict=True), strict=True)) if body else {}
@@ -99,8 +113,12 @@ def column_of(path: Path, name: str, cells: tuple[str, ...]) -> Array:
         values = np.asarray([float(cell) if cell else np.nan for cell in cells], dtype=np.float64)
     except ValueError as error:
         raise BadInput(f"{path}: column {name!r}: {str(error)[:60]}; expected numbers") from None
-    least = 0.0 if name == "latency_us" else -1.0
-    if not np.all((values > least) | (np.isnan(values) & (name != "latency_us"))):
-        row = int(np.argmin(np.nan_to_num(values, nan=-1.0)))
-        raise BadInput(f"{path}: row {row + 1}: {name} is {cells[row]!r}; expected more than zero")
+    least = LEAST.get(name, 0.0)
+    wrong = ~((values >= least) & (values <= LARGEST)) & ~(np.isnan(values) & (name != "latency_us"))
+    wrong |= (values == 0.0) & (name == "latency_us")
+    if np.any(wrong):
+        row = int(np.argmax(wrong))
+        raise BadInput(
+            f"{path}: row {row + 1}: {name} is {cells[row]!r}; expected a number from {least:g} to {LARGEST:g}"
+        )
     return values

@@ -60,11 +60,9 @@ def grouped_matmul(c: Columns, form: Format, cache: Format) -> Work:
 
 
 def experts(c: Columns, form: Format, cache: Format) -> Work:
-    """Gated experts on one rank: three matmuls of n × k for each token and expert. A rank of balanced experts gets its share of
-    the tokens; of skewed ones, any: only what one rank alone holds must be there.
-
-    The experts that are read are the fewest that routing allows.
-    """
+    """Gated experts on one rank: three matmuls of n × k for each token and expert. A rank gets its share of the tokens; where
+    routing is skewed, the measured rank is taken to be the fullest, which has no less. The experts that are read are the
+    fewest that routing allows."""
     del cache
     ranks, slices = stated(c["ep"], 1.0), stated(c["tp"], 1.0)
     m, n, k, chosen, count = c["m"], c["n"] / slices, c["k"], c["heads"], c["batch"] / ranks
@@ -80,7 +78,7 @@ def pairs(c: Columns) -> Num:
     window = stated(c["window"], 0.0)
     causal = visible_share(queries, keys)
     narrow = window_share(queries, keys - queries, where(window > 0.0, window, keys), keys)
-    return queries * keys * where(c["causal"] > 0.0, where(window > 0.0, narrow, causal), 1.0)
+    return queries * keys * where(window > 0.0, narrow, where(c["causal"] > 0.0, causal, 1.0))
 
 
 def attention(c: Columns, form: Format, cache: Format) -> Work:
@@ -104,7 +102,7 @@ def attention_backward(c: Columns, form: Format, cache: Format) -> Work:
 def attention_both(c: Columns, form: Format, cache: Format) -> Work:
     """Forward and backward together."""
     ahead = attention(c, form, cache)
-    return Work(3.5 * ahead.flops, 3.0 * ahead.bytes)
+    return Work(3.5 * ahead.flops, 2.0 * ahead.bytes)
 
 
 def latent_decode(c: Columns, form: Format, cache: Format) -> Work:

@@ -39,6 +39,15 @@ class Link:
     def __post_init__(self) -> None:
         if self.topology not in TOPOLOGIES:
             raise BadInput(f"topology is {str(self.topology)[:40]!r}; expected one of {', '.join(TOPOLOGIES)}")
+        for key, least in (("bandwidth", 0.0), ("latency", -1.0), ("domain", 0.0)):
+            given = getattr(self, key)
+            if isinstance(given, (str, bool)):
+                raise BadInput(f"link {self.name}: {key} is {str(given)[:40]!r}; expected a number, in SI units")
+            value = number(given)
+            if not all_true(np.asarray(value) > least) or (key == "latency" and not all_true(np.asarray(value) >= 0.0)):
+                worst = float(np.min(np.asarray(value)))
+                raise BadInput(f"link {self.name}: {key} is {worst:g}; expected more than zero, in SI units")
+            object.__setattr__(self, key, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +92,7 @@ class Accelerator:
 
     def __post_init__(self) -> None:
         figures = {"memory": self.memory, "memory_bandwidth": self.memory_bandwidth, **self.peaks}
-        for name, value in {**figures, **{f"link {x.name}": x.bandwidth for x in self.links}}.items():
+        for name, value in figures.items():
             if not all_true(np.asarray(number(value)) > 0.0):
                 worst = float(np.min(np.asarray(number(value))))
                 raise BadInput(f"{self.name}: {name} is {worst:g}; expected more than zero, in SI units")
@@ -106,7 +115,7 @@ class Accelerator:
             rest = {k: v for k, v in self.peaks.items() if k not in (f"{form}_tensor", f"{form}_accumulate_fp16")}
             found["peaks"] = {**rest, form: new["peak"]}
         if "link_bandwidth" in new:
-            first = self.links[0] if self.links else Link("link", 0.0)
+            first = self.links[0] if self.links else Link("link", 1.0)
             found["links"] = (replace(first, bandwidth=new["link_bandwidth"]), *self.links[1:])
         return replace(self, **found)
 

@@ -93,11 +93,11 @@ class Cluster(Result):
         network = (*first, *self.network[len(first) :])
         return replace(self, accelerator=self.accelerator.with_figures(form, new), network=network)
 
-    def with_network(self, node_size: Num | None, bandwidth: Num | None) -> Cluster:
+    def with_network(self, node_size: float | None, bandwidth: float | None) -> Cluster:
         """The same devices in nodes of another size, or with another network between nodes.
 
-        node_size  devices that the innermost link joins; None: as many as now [-]
-        bandwidth  of the network, of each device, one direction [B/s]; None: what is outside the innermost link now
+        node_size  devices of a node, which its outermost own level joins; None: as many as now [-]
+        bandwidth  of the network, of each device, one direction [B/s]; None: what is between nodes now
         raises     BadInput for a network between nodes of which the size is not known
 
         >>> from floorline.specs.accelerator import Accelerator
@@ -105,17 +105,19 @@ class Cluster(Result):
         >>> [x.name for x in Cluster(card, 16).with_network(8, 50e9).levels]
         ['pcie', 'network']
         """
-        first, *rest = self.levels
-        if bandwidth is not None and not (self.network or self.accelerator.links):
-            return replace(self, network=(Link("network", bandwidth),))
-        first = first if node_size is None else replace(first, domain=number(node_size))
-        if bandwidth is not None and np.any(np.isinf(first.domain)):
+        if not (self.network or self.accelerator.links):  # nothing joins them
+            return self if bandwidth is None else replace(self, network=(Link("network", bandwidth),))
+        inside = [x for x in self.levels if not np.any(np.isinf(x.domain))] or [self.levels[0]]
+        between = self.levels[len(inside) :]
+        if node_size is not None:
+            box = replace(inside[-1], domain=float(node_size))
+            inside = [*(x for x in inside[:-1] if not np.any(np.asarray(x.domain) >= node_size)), box]
+        if bandwidth is not None and np.any(np.isinf(inside[-1].domain)):
             raise BadInput(
                 f"{self.name or self.accelerator.name}: a network needs to know its nodes; add --node-size 8"
             )
-        outer = [x for x in rest if not np.any(np.asarray(x.domain) <= first.domain)]
-        outer = outer if bandwidth is None else [Link("network", bandwidth)]
-        return replace(self, network=(first, *outer))
+        between = between if bandwidth is None else (Link("network", bandwidth),)
+        return replace(self, network=(*inside, *between))
 
     @property
     def link(self) -> Link:

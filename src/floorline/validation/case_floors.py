@@ -65,10 +65,16 @@ def cut_model(name: str, folder: Path | None, layers: float) -> Transformer:
     """A model with as many layers, or with its own for 0."""
     path = folder / f"{name}.json" if folder else None
     if path is None or not path.is_file():
-        return load_model(name)
-    config: dict[str, Any] = read_json(path)
+        whole = load_model(name)
+        config, source = dict(whole.config), whole.source
+    else:
+        config, source = read_json(path), str(path)
+    if not layers:
+        return read_config(config, name, source)
+    if layers != int(layers) or layers < 1:
+        raise BadInput(f"layers_override is {layers:g}; expected a whole number of layers")
     key = next((key for key in LAYERS if key in config), LAYERS[0])
-    return read_config({**config, key: int(layers)} if layers else config, name, str(path))
+    return read_config({**config, key: int(layers)}, name, source)
 
 
 def plain_format(text: str, default: str) -> str:
@@ -94,7 +100,9 @@ def precision_of(case: Case) -> Precision:
 
 def machine_of(case: Case) -> Cluster:
     """All devices of a case as one."""
-    return Cluster(as_one(load_cluster(case.word("accelerator")).accelerator, case.number("devices", 1.0)))
+    devices = case.number("devices", 1.0)
+    load_cluster(load_cluster(case.word("accelerator")).accelerator, devices)  # complains of a senseless count
+    return Cluster(as_one(load_cluster(case.word("accelerator")).accelerator, devices))
 
 
 def priced(case: Case, work: Prefill | Generate | Encode | Decode, folder: Path | None) -> Estimate:
@@ -124,10 +132,11 @@ def time_per_token(case: Case, folder: Path | None) -> Found:
 
 
 def latency(case: Case, folder: Path | None) -> Found:
-    """From the first token of the prompt to the last that is made; an encoder's one pass."""
+    """From the first token of the prompt to the last that is made, of the batch, or of one request where the engine chooses; an
+    encoder's one pass."""
     if case.word("kind") == "encoder":
         return encoding(case, folder)
-    e = priced(case, generation(case, case.number("batch")), folder)
+    e = priced(case, generation(case, case.number("batch") if case.word("load") == "static" else 1.0), folder)
     return float(e.latency.floor), str(e.bound)
 
 

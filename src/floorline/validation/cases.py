@@ -81,7 +81,7 @@ def read(path: Path) -> list[Case]:
     raises BadInput for a file that cannot be read, a missing column, a row that is cut off, or a name that is used twice
     """
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.reader(line for line in lines if not line.startswith("#")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path}: cannot be read ({str(error)[:80]}); expected a CSV of measured cases") from None
@@ -94,4 +94,10 @@ def read(path: Path) -> list[Case]:
     for i, row in enumerate(body):
         if len(row) != len(head):
             raise BadInput(f"{path}: row {i + 1} has {len(row)} cells; expected {len(head)} as in the header")
-    return [Case(dict(zip(head, row, strict=True))) for row in body]
+    found = [Case(dict(zip(head, row, strict=True))) for row in body]
+    seen: set[str] = set()
+    for case in found:
+        if case.name in seen:
+            raise BadInput(f"{path}: the case {case.name[:60]!r} is there twice; expected a name for each")
+        seen.add(case.name)
+    return found

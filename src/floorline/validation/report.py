@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class Row(Result):
     """One measured value and its bound.
 
     case      its name; of a kernel, its row in the file, the first 1
-    source    who measured it; of a kernel, its device and operator
+    source    who measured it; of a kernel, its device, operator and format
     metric    what was measured
     measured  its value, SI
     floor     the bound in the metric's own unit: the least time, or the highest rate; None where it cannot be priced
@@ -127,25 +128,27 @@ def header(path: Path) -> list[str]:
     raises BadInput for a file that cannot be read
     """
     try:
-        with path.open(encoding="utf-8") as lines:
-            return next((line for line in lines if not line.startswith("#")), "").strip().split(",")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"{path}: cannot be read ({str(error)[:80]}); expected a CSV of measured kernels or cases"
-        ) from None
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            return next(csv.reader(line for line in lines if not line.startswith("#")), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{path}: cannot be read ({str(error)[:80]}); expected a CSV of measured kernels or cases") from None
 
 
 def of_case(case: case_table.Case, folder: Path | None) -> Row:
-    """A case and its bound."""
+    """A case and its bound; what cannot be priced has a reason."""
     head = (case.name, case.word("source"), case.metric)
+    value = float("nan")
     try:
         value = case.value
-    except BadInput as error:
-        return Row(*head, float("nan"), None, False, str(error))
-    try:
+        if not 0.0 < value < float("inf"):
+            raise BadInput(f"value is {case.word('value')!r}; expected more than zero and less than infinity")
         bound, _ = case_floor(case, folder)
+        if not 0.0 <= bound < float("inf"):
+            raise BadInput("its bound is no finite number: does the plan or the length break a rule of the model?")
     except FloorlineError as error:
         return Row(*head, value, None, False, str(error), case.is_rate)
+    except ArithmeticError:
+        return Row(*head, value, None, False, "a number goes beyond what can be computed", case.is_rate)
     beaten = value > bound * (1.0 + ROUNDING) if case.is_rate else value < bound * (1.0 - ROUNDING)
     return Row(*head, value, bound, beaten, "", case.is_rate)
 
@@ -153,8 +156,8 @@ def of_case(case: case_table.Case, folder: Path | None) -> Row:
 def of_kernels(kernels: table.Kernels) -> list[Row]:
     """Kernels and their floors, in the order of the file."""
     found: dict[int, Row] = {}
-    for (device, op, _, _), rows in kernels.groups("device", "op", "dtype", "kv_dtype"):
-        part = kernels.take(rows)
+    for (device, op, dtype, _), rows in kernels.groups("device", "op", "dtype", "kv_dtype"):
+        part, source = kernels.take(rows), " ".join(filter(None, (device, op, dtype)))
         reason = ""
         floors = np.full(len(part), np.nan)
         try:
@@ -162,9 +165,9 @@ def of_kernels(kernels: table.Kernels) -> list[Row]:
         except FloorlineError as error:
             reason = str(error)
         for row, seconds, bound in zip(rows, part.seconds, floors, strict=True):
-            why = reason or ("" if bound == bound else "a size that the floor needs is not stated")
+            why = reason or ("" if 0.0 <= bound < float("inf") else "a size that the floor needs is not stated")
             beaten = bool(seconds < bound * (1.0 - ROUNDING))
             found[int(row)] = Row(
-                str(row + 1), f"{device} {op}", "latency_s", float(seconds), None if why else float(bound), beaten, why
+                str(row + 1), source, "latency_s", float(seconds), None if why else float(bound), beaten, why
             )
     return [found[i] for i in range(len(kernels))]
