@@ -148,12 +148,7 @@ def sweep(
     (4, 'tp∤heads')
     """
     made = load_model(model)
-    axes = {
-        name: np.atleast_1d(np.asarray(v if np.ndim(v) == 0 else list(v), dtype=np.float64)) for name, v in vary.items()
-    }
-    for name, column in axes.items():
-        if not column.size:
-            raise BadInput(f"{name} has no values to vary over; expected at least one")
+    axes = axes_of(vary)
     cluster = load_cluster(cluster)
     shape = tuple(len(v) for v in axes.values())
     points = int(np.prod([float(n) for n in shape])) if shape else 1
@@ -178,6 +173,20 @@ def sweep(
     parts = evaluated(given, axes, owners, wanted, gpu_memory_utilization, progress)
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     return Sweep(joined, tuple(axes))
+
+
+def axes_of(vary: Mapping[str, Sequence[float]]) -> dict[str, Array]:
+    """The values of each input as an array.
+
+    raises BadInput for an input without values
+    """
+    axes = {
+        name: np.atleast_1d(np.asarray(v if np.ndim(v) == 0 else list(v), dtype=np.float64)) for name, v in vary.items()
+    }
+    for name, column in axes.items():
+        if not column.size:
+            raise BadInput(f"{name} has no values to vary over; expected at least one")
+    return axes
 
 
 def evaluated(
