@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from floorline import program
+from floorline.network import levels
 from floorline.num import Num
 from floorline.result import Result
 from floorline.specs.assumptions import Assumptions
@@ -51,13 +52,13 @@ def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[La
     >>> [str(x.bound) for x in launches(one, load_cluster("a100"), Assumptions()) if x.name == "block.qkv"]
     ['memory']
     """
-    device = cluster.accelerator
+    device, ways = cluster.accelerator, levels(cluster)
     bandwidth = device.memory_bandwidth * assumptions.memory_efficiency
     found = []
     for stack, numbers, row in step.rows(assumptions.fusion):
         cost = program.price(row, numbers, step.precision)
         rate = step.rate(row, numbers, cluster)
-        serial = step.time(row, cost, numbers, cluster, assumptions)
+        serial = step.time(row, cost, numbers, cluster, assumptions, ways)
         link = serial if row.message is not None else -1.0
         launch = -1.0 if row.message is not None else assumptions.launch_time
         times = (cost.flops / (rate * assumptions.compute_efficiency), cost.bytes / bandwidth, launch, link)

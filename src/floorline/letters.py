@@ -195,12 +195,13 @@ class Numbers:
         self.stored = dict(stored or {})
         self._products: dict[str, Num] = {}
         self._ranks: dict[tuple[str, ...], Num] = {}
+        self._members: dict[tuple[tuple[str, ...], float], Num] = {}
         self._shares: dict[str, Num] = {}
 
     def having(self, name: str, value: Num) -> Numbers:
         """The same sizes with another named share; products of letters, which it does not touch, stay remembered."""
         other = Numbers({**self.values, name: value}, self.degrees, self.derived, self.stored)
-        other._products, other._ranks = self._products, self._ranks
+        other._products, other._ranks, other._members = self._products, self._ranks, self._members
         return other
 
     def renewed(self, values: Mapping[str, Num]) -> Numbers:
@@ -236,8 +237,15 @@ class Numbers:
 
     def members(self, axes: tuple[str, ...], domain: Num) -> Num:
         """Ranks of the group of ``axes`` in one domain of devices, axes being placed in the order of their degrees."""
-        if not isinstance(domain, np.ndarray) and domain == 1.0:
-            return 1.0
+        if not isinstance(domain, float):
+            return self.members_of(axes, domain)
+        found = self._members.get((axes, domain))
+        if found is None:
+            found = self._members[axes, domain] = self.members_of(axes, domain)
+        return found
+
+    def members_of(self, axes: tuple[str, ...], domain: Num) -> Num:
+        """The same, computed."""
         result: Num = 1.0
         stride: Num = 1.0
         first: Num | None = None

@@ -15,7 +15,7 @@ from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers
 from floorline.masks import chunk, selected
-from floorline.network import Talk, levels, staged, staged_rate
+from floorline.network import Level, Talk, levels, staged, staged_rate
 from floorline.num import Num, all_true, floor, maximum, number, total
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
@@ -156,16 +156,25 @@ class Step:
 
     def serial(self, cluster: Cluster, assumptions: Assumptions) -> Num:
         """The textbook sum: each launch its larger time, each message its own, one after the other."""
+        ways = levels(cluster)
         return total(
-            self.time(row, program.price(row, numbers, self.precision), numbers, cluster, assumptions) * stack.repeat
+            self.time(row, program.price(row, numbers, self.precision), numbers, cluster, assumptions, ways)
+            * stack.repeat
             for stack, numbers, row in self.rows(assumptions.fusion)
         )
 
-    def time(self, row: Row, cost: Cost, numbers: Numbers, cluster: Cluster, assumptions: Assumptions) -> Num:
+    def time(
+        self,
+        row: Row,
+        cost: Cost,
+        numbers: Numbers,
+        cluster: Cluster,
+        assumptions: Assumptions,
+        ways: tuple[Level, ...],
+    ) -> Num:
         """Time of one launch, or of one message level by level, in the textbook sum [s]."""
         if row.message is not None:
             buffer, _ = program.message_size(row.message, numbers, self.precision)
-            ways = levels(cluster)
             parts = staged(row.message.kind, buffer, row.message.axes, numbers, ways)
             return total(
                 message_time(

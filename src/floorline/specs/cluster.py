@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Cluster(Result):
             ],
         }
 
-    @property
+    @cached_property
     def levels(self) -> tuple[Link, ...]:
         """Ways from device to device, innermost first. Of devices of which nothing else is known their own links, each as far as
         it reaches, and beyond these the host link, which every message to the network passes; where the catalogue has no link,
