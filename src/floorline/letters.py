@@ -23,6 +23,7 @@ from floorline.errors import BadInput
 from floorline.formulas.collectives import members_inside
 from floorline.formulas.experts import experts_read
 from floorline.num import Num, ceil, maximum, minimum
+from floorline.specs.accelerator import UNLIMITED
 
 MEANING = {
     "B": "batch",
@@ -239,6 +240,10 @@ class Numbers:
         """Ranks of the group of ``axes`` in one domain of devices, axes being placed in the order of their degrees."""
         if not isinstance(domain, float):
             return self.members_of(axes, domain)
+        if (
+            domain == 1.0 or domain == UNLIMITED
+        ):  # a device alone, or all: what the general way gives, without its arithmetic
+            return 1.0 if domain == 1.0 else self.ranks(tuple(a for a in self.degrees if a in axes))
         found = self._members.get((axes, domain))
         if found is None:
             found = self._members[axes, domain] = self.members_of(axes, domain)

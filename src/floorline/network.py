@@ -75,6 +75,15 @@ class Level:
     past: Num = 0.0
 
 
+def reached(links: tuple[Link, ...], devices: Num) -> tuple[Link, ...]:
+    """The levels that some devices reach. Those beyond carry nothing, so leaving them out changes no number; it saves their
+    arithmetic where the number of devices is one for all points."""
+    if not isinstance(devices, float):
+        return links
+    inside = [isinstance(link.domain, float) and link.domain < devices for link in links]
+    return links[: inside.index(False) + 1] if False in inside else links
+
+
 def levels(cluster: Cluster, devices: Num | None = None) -> tuple[Level, ...]:
     """The levels of a cluster, innermost first.
 
@@ -87,7 +96,7 @@ def levels(cluster: Cluster, devices: Num | None = None) -> tuple[Level, ...]:
     taking_part = cluster.devices if devices is None else devices
     found: list[Level] = []
     inner: Num = 1.0
-    for i, link in enumerate(cluster.levels):
+    for i, link in enumerate(reached(cluster.levels, taking_part)):
         places = link.domain / inner
         present = minimum(places, maximum(taking_part / inner, 1.0))
         last = i == len(cluster.levels) - 1  # it joins all that there are
