@@ -109,6 +109,7 @@ DOCUMENTS = {
     "hardware": ("hardware", "h100"),
     "roofline": ("roofline", "gpt2", *GENERATE),
     "occupancy": ("occupancy", "--threads", "128"),
+    "calibrate": ("calibrate", str(VALIDATION / "kernels" / "gemm_h200.csv.xz")),
     "validate": ("validate", str(VALIDATION / "cases" / "encoder.csv"), "--models", str(VALIDATION / "models")),
 }
 

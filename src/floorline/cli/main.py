@@ -22,6 +22,7 @@ COMMANDS = {
     "roofline": "operators and kernels under the machine's roof",
     "occupancy": "blocks and warps of a kernel on a multiprocessor",
     "validate": "measured kernels and whole runs against their floors",
+    "calibrate": "a model of matmuls, fitted to measured kernels",
     "explain": "any figure: formula in letters, numbers filled in, source",
     "models": "the models of the catalogue",
     "hardware": "the accelerators of the catalogue",

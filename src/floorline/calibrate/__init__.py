@@ -1,0 +1,1 @@
+"""Fitting of kernel models to measured kernels, with NumPy alone."""

@@ -1,0 +1,1 @@
+"""Models of a kernel's time with a handful of fitted, physical parameters; one kind of kernel a file."""
