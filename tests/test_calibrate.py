@@ -201,3 +201,18 @@ def test_command(tmp_path: Path) -> None:
         assert says in refused.err
     with pytest.raises(BadInput, match="has no calibration; there are"):
         load("t4")
+
+
+def test_validate_scores_matmuls() -> None:
+    """Expected times, intervals and errors of each matmul; everything else has none yet."""
+    document = ask("validate", KERNELS / "gemm_h200.csv.xz")
+    summary = {s["source"]: s for s in document["summary"]}
+    bf16 = summary["h200-sxm gemm bf16"]
+    assert bf16["median_error"] < 0.06  # of single engines, not of their median
+    assert 0.7 < bf16["coverage"] < 0.95
+    assert summary["h200-sxm gemm fp8-block128"]["median_error"] is None
+    for row in document["cases"]:
+        if row["expected"] is not None:
+            assert row["floor"] <= row["expected"]
+            assert row["low"] < row["expected"] < row["high"]
+            assert row["error"] == pytest.approx(np.log(row["expected"] / row["measured"]))

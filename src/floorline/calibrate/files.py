@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from floorline.calibrate.matmul import Fit
-from floorline.efficiency.matmul import Matmul
+from floorline.calibrate.matmul import Fit, device_of, width_of
+from floorline.efficiency.matmul import Matmul, matmul_time
 from floorline.errors import BadInput
+from floorline.kernels.table import Kernels
+from floorline.num import Array
+from floorline.specs.accelerator import Accelerator
 from floorline.units import parse
 
 HERE = Path(__file__).parents[1] / "catalogue" / "calibrations"
@@ -69,8 +72,43 @@ def load(accelerator: str) -> dict[str, Matmul]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in HERE.glob("*.toml")))
         raise BadInput(f"{accelerator} has no calibration; there are: {known}")
-    found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["matmul"]
-    return {form: Matmul(*(number(entry, f) for f in fields(Matmul))) for form, entry in found.items()}
+    return {form: Matmul(*(number(entry, f) for f in fields(Matmul))) for form, entry in entries(accelerator).items()}
+
+
+@cache
+def entries(accelerator: str) -> dict[str, Any]:
+    """The tables of a shipped file, by format."""
+    found: dict[str, Any] = tomllib.loads((HERE / f"{accelerator}.toml").read_text(encoding="utf-8"))["matmul"]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What a calibration expects of some kernels.
+
+    median     of engines [s]
+    low, high  the 90 % interval, from the residuals of held-out shapes [s]
+    """
+
+    median: Array
+    low: Array
+    high: Array
+
+
+def expected(kernels: Kernels, accelerator: Accelerator) -> Expected | None:
+    """What the shipped calibration of an accelerator expects of rows of one operator and one format; None where there is none.
+
+    The rows are taken as a benchmark's, which rotates among copies of its weights.
+    """
+    op, form = str(kernels.words["op"][0]), str(kernels.words["dtype"][0])
+    if op != "gemm" or not (HERE / f"{accelerator.name}.toml").is_file() or form not in load(accelerator.name):
+        return None
+    residuals = entries(accelerator.name)[form]["residuals"]
+    device, width, c = device_of(accelerator, form), width_of(form), kernels.numbers
+    batch = np.where(np.isnan(c["batch"]), 1.0, c["batch"])
+    median = np.asarray(matmul_time(load(accelerator.name)[form], device, width, c["m"] * batch, c["n"], c["k"], True))
+    low, high = (np.exp(-float(residuals[key])) for key in ("high", "low"))
+    return Expected(median, median * low, median * high)
 
 
 def number(entry: Mapping[str, str], item: Any) -> float:

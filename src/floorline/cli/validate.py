@@ -13,8 +13,9 @@ LISTED = 20
 
 
 def validate(path: str, given: Given) -> None:
-    """A CSV of measured kernels or of whole runs against its floors: a summary by source, and every row that beats its floor,
-    which is an error in the data or in the floor."""
+    """A CSV of measured kernels or of whole runs against its floors, and matmuls against the shipped calibrations: a summary by
+    source (the floor's share, |ln(expected / measured)|, how many are inside the 90 % interval), and every row that beats its
+    floor, which is an error in the data or in the floor."""
     from floorline.validation.report import validate as computed
 
     found = computed(path, given["models"])
@@ -31,10 +32,17 @@ def validate(path: str, given: Given) -> None:
             s["priced"],
             "–" if s["median_floor_share"] is None else f"{s['median_floor_share']:.0%}",
             len(s["beats_floor"]),
+            *("–" if s[key] is None else f"{s[key]:.1%}" for key in ("median_error", "p90_error", "coverage")),
         )
         for s in found.summary()
     ]
-    print(table(["source", "metric", "rows", "priced", "floor of measured, median", "beat it"], rows, left=2))
+    print(
+        table(
+            ["source", "metric", "rows", "priced", "floor of measured", "beat it", "error", "p90", "inside"],
+            rows,
+            left=2,
+        )
+    )
     for row in found.beaten[:LISTED]:
         print(f"beats its floor: {row.case} ({row.source}), measured {row.measured:.4g}, bound {row.floor:.4g}")
     if len(found.beaten) > LISTED:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from floorline.calibrate.files import expected
 from floorline.catalogue.accelerators import load_accelerator
 from floorline.errors import BadInput, FloorlineError
 from floorline.kernels import table
@@ -33,7 +34,8 @@ class Row(Result):
     floor     the bound in the metric's own unit: the least time, or the highest rate; None where it cannot be priced
     beaten    whether it is beyond its bound
     reason    why it cannot be priced
-    expected, low, high, error  None: no calibration is shipped yet
+    expected, low, high  median and 90 % interval of a shipped calibration, where there is one [the metric's unit]
+    error     ln(expected / measured)
     """
 
     case: str
@@ -98,8 +100,23 @@ class Validation(Result):
                 "median_floor_share": float(np.median(shares)) if shares else None,
                 "beats_floor": [row.case for row in found if row.beaten],
                 "not_priced": {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
-                **dict.fromkeys(("median_error", "p90_error", "bias", "coverage")),
+                **accuracy(found),
             }
+
+
+def accuracy(found: list[Row]) -> dict[str, float | None]:
+    """What expected times miss by: median and 90th percentile of |ln(expected / measured)|, bias, and the share of measured values
+    inside their interval; None where nothing is expected."""
+    errors = np.array([row.error for row in found if row.error is not None])
+    if not len(errors):
+        return dict.fromkeys(("median_error", "p90_error", "bias", "coverage"))
+    inside = [row.low <= row.measured <= row.high for row in found if row.low is not None and row.high is not None]
+    return {
+        "median_error": float(np.median(np.abs(errors))),
+        "p90_error": float(np.quantile(np.abs(errors), 0.9)),
+        "bias": float(np.median(errors)),
+        "coverage": float(np.mean(inside)),
+    }
 
 
 def validate(path: str | Path, models: str | Path | None = None) -> Validation:
@@ -158,16 +175,19 @@ def of_kernels(kernels: table.Kernels) -> list[Row]:
     found: dict[int, Row] = {}
     for (device, op, dtype, _), rows in kernels.groups("device", "op", "dtype", "kv_dtype"):
         part, source = kernels.take(rows), " ".join(filter(None, (device, op, dtype)))
-        reason = ""
+        reason, hoped = "", None
         floors = np.full(len(part), np.nan)
         try:
-            floors = kernel_floor(part, load_accelerator(device)).seconds
+            accelerator = load_accelerator(device)
+            floors, hoped = kernel_floor(part, accelerator).seconds, expected(part, accelerator)
         except FloorlineError as error:
             reason = str(error)
-        for row, seconds, bound in zip(rows, part.seconds, floors, strict=True):
+        for i, (row, seconds, bound) in enumerate(zip(rows, part.seconds, floors, strict=True)):
             why = reason or ("" if 0.0 <= bound < float("inf") else "a size that the floor needs is not stated")
             beaten = bool(seconds < bound * (1.0 - ROUNDING))
-            found[int(row)] = Row(
-                str(row + 1), source, "latency_s", float(seconds), None if why else float(bound), beaten, why
-            )
+            made = Row(str(row + 1), source, "latency_s", float(seconds), None if why else float(bound), beaten, why)
+            if hoped is not None and not why:
+                middle, low, high = (float(x[i]) for x in (hoped.median, hoped.low, hoped.high))
+                made = replace(made, expected=middle, low=low, high=high, error=float(np.log(middle / seconds)))
+            found[int(row)] = made
     return [found[i] for i in range(len(kernels))]
