@@ -372,6 +372,11 @@ def test_networks_of_machines_with_three_levels() -> None:
         for c in (inside, inside.with_network(None, 1e9))
     )
     assert before == after
+    for name in ("frontier", "h100-pcie-nvlink-8"):  # eight ports of a node of eight, one for each
+        ported = ask("infer", "llama-3.1-8b", "--tp", "8", "--hardware", name, "--network", "8x400 Gb/s")["hardware"][
+            "links"
+        ]
+        assert ported[-1]["bandwidth"] == 50e9
     alone = load_cluster("m2-ultra", 2).with_network(None, 5e9).levels
     assert [(level.name, level.bandwidth) for level in alone] == [("network", 5e9)]
 

@@ -196,7 +196,7 @@ def networked(machine: Cluster, given: Given) -> Cluster:
     ports, times, rate = text.rpartition("x")
     bandwidth = parse(rate if times else text, "B/s", "--network")
     if times:
-        node = machine.link.domain if size is None else size
+        node = machine.inside[-1].domain if size is None else size
         if not ports.strip().isdecimal():
             raise BadInput(f"--network is {text[:40]!r}; expected such as '400 Gb/s' or '8x400 Gb/s'")
         bandwidth = bandwidth * float(ports) / float(node)

@@ -88,6 +88,11 @@ class Cluster(Result):
         host = [] if any(np.all(np.isinf(x.domain)) for x in own) else [x for x in self.accelerator.links if x.host]
         return (*own, *host) or (Link("memory", self.accelerator.memory_bandwidth),)
 
+    @property
+    def inside(self) -> tuple[Link, ...]:
+        """The levels of a node, innermost first: all that end; of a machine of which none does the first."""
+        return tuple(x for x in self.levels if not np.any(np.isinf(x.domain))) or self.levels[:1]
+
     def with_figures(self, form: str, new: Mapping[str, Num]) -> Cluster:
         """The same devices with other figures (see ``Accelerator.with_figures``); link_bandwidth is the innermost level's."""
         first = [replace(x, bandwidth=new["link_bandwidth"]) for x in self.network[:1] if "link_bandwidth" in new]
@@ -108,7 +113,7 @@ class Cluster(Result):
         """
         if not (self.network or self.accelerator.links):  # nothing joins them
             return self if bandwidth is None else replace(self, network=(Link("network", bandwidth),))
-        inside = [x for x in self.levels if not np.any(np.isinf(x.domain))] or [self.levels[0]]
+        inside = list(self.inside)
         between = self.levels[len(inside) :]
         if node_size is not None:
             box = replace(inside[-1], domain=float(node_size))
