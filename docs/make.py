@@ -14,6 +14,7 @@ import numpy as np
 from floorline.catalogue import accelerators, clusters
 from floorline.catalogue.accelerators import read_toml
 from floorline.catalogue.architectures import architectures
+from floorline.catalogue.figures import cited
 from floorline.catalogue.references import references
 from floorline.kernels.floors import floor
 from floorline.kernels.table import read
@@ -30,9 +31,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def told(sources: object) -> str:
+def told(sources: Mapping[str, str]) -> str:
     """Sources with what each prints, linked to the list."""
-    assert isinstance(sources, Mapping)
     return ", ".join(f"[{key}](references.md#{key}) {text}" for key, text in sources.items())
 
 
@@ -40,7 +40,7 @@ def rows(figures: Mapping[str, Mapping[str, object]]) -> Iterable[tuple[str, ...
     """A row for each figure."""
     for name, figure in figures.items():
         note = " ".join(str(figure[key]) for key in ("date", "note") if figure.get(key))
-        yield name, str(figure["value"]), told(figure["sources"]), note
+        yield name, str(figure["value"]), told(cited(figure)), note
 
 
 def hardware() -> str:

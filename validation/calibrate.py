@@ -9,6 +9,7 @@ from pathlib import Path
 from floorline.calibrate.files import HERE as TARGET
 from floorline.calibrate.files import text
 from floorline.calibrate.matmul import fit
+from floorline.calibrate.shapes import engines
 from floorline.catalogue.accelerators import load_accelerator
 from floorline.kernels.table import read
 
@@ -27,8 +28,7 @@ if __name__ == "__main__":
     for name, (file, forms) in WHAT.items():
         kernels = read(KERNELS / f"{file}.csv.xz")
         own = kernels.take((kernels.words["device"] == name).nonzero()[0])
-        engines = sorted({f"{f} {v}".strip() for f, v in zip(own.words["framework"], own.words["version"], strict=True)})
         fits = {form: fit(own, load_accelerator(name), form) for form in forms}
-        (TARGET / f"{name}.toml").write_text(text(name, {f"{file}.csv.xz": ", ".join(engines)}, fits, DATE), encoding="utf-8")
+        (TARGET / f"{name}.toml").write_text(text(name, {f"{file}.csv.xz": engines(own)}, fits, DATE), encoding="utf-8")
         for form, made in fits.items():
             print(name, form, "held out: median %.3f, 90th percentile %.3f" % made.missed(held=True), file=sys.stderr)

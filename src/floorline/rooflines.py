@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from floorline.formulas.roofline import arithmetic_intensity, attainable, machine_balance
-from floorline.network import Level, levels, staged, staged_rate
+from floorline.network import Level, levels
 from floorline.num import Num, largest, total
 from floorline.phases import Phase
-from floorline.program import message_size, price
+from floorline.program import price
 from floorline.result import Result
 from floorline.specs.accelerator import Accelerator
 from floorline.step import Step
@@ -162,7 +162,5 @@ def staged_time(step: Step, phase: Phase, ways: tuple[Level, ...]) -> Iterable[N
     """Times of all messages, level by level, without latencies [s]."""
     for stack, numbers, row in step.rows(phase.assumptions.fusion):
         if row.message is not None:
-            buffer, _ = message_size(row.message, numbers, step.precision)
-            parts = staged(row.message.kind, buffer, row.message.axes, numbers, ways)
-            for sent, way in zip(parts, ways, strict=True):
-                yield sent / staged_rate(row.message.axes, numbers, way) * stack.repeat
+            for _, sent, rate in step.sending(row.message, numbers, ways):
+                yield sent / rate * stack.repeat

@@ -17,9 +17,11 @@ from floorline.letters import Expression, Numbers
 from floorline.masks import chunk, selected
 from floorline.network import Level, Talk, levels, staged, staged_rate
 from floorline.num import Num, all_true, floor, maximum, number, total
+from floorline.op import Collective
 from floorline.parallel.plan import Plan, degrees, plan
 from floorline.program import EARLIER, Cost, Piece, Row
 from floorline.quantized import element_bytes
+from floorline.specs.accelerator import Link
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
@@ -174,15 +176,9 @@ class Step:
     ) -> Num:
         """Time of one launch, or of one message level by level, in the textbook sum [s]."""
         if row.message is not None:
-            buffer, _ = program.message_size(row.message, numbers, self.precision)
-            parts = staged(row.message.kind, buffer, row.message.axes, numbers, ways)
             return total(
-                message_time(
-                    sent,
-                    staged_rate(row.message.axes, numbers, way),
-                    maximum(way.link.latency, assumptions.message_latency),
-                )
-                for sent, way in zip(parts, ways, strict=True)
+                message_time(sent, rate, maximum(link.latency, assumptions.message_latency))
+                for link, sent, rate in self.sending(row.message, numbers, ways)
             )
         return kernel_time(
             cost.flops,
@@ -191,6 +187,15 @@ class Step:
             cluster.accelerator.memory_bandwidth * assumptions.memory_efficiency,
             assumptions.launch_time,
         )
+
+    def sending(
+        self, message: Collective, numbers: Numbers, ways: tuple[Level, ...]
+    ) -> Iterator[tuple[Link, Num, Num]]:
+        """A message level by level: the link, bytes that a device sends on it [B], and at what rate [B/s]."""
+        buffer, _ = program.message_size(message, numbers, self.precision)
+        parts = staged(message.kind, buffer, message.axes, numbers, ways)
+        for sent, way in zip(parts, ways, strict=True):
+            yield way.link, sent, staged_rate(message.axes, numbers, way)
 
     def floor(self, cluster: Cluster) -> Floor:
         """What physics allows: the largest of all arithmetic, all compulsory traffic and all messages.

@@ -15,7 +15,7 @@ from floorline.kernels.table import Kernels
 from floorline.num import Array
 from floorline.specs.accelerator import Accelerator
 
-SMALL_TILES = {"volta": False, "turing": False, "ampere": False}
+LARGE_TILES_ONLY = {"volta", "turing", "ampere"}
 """Architectures whose libraries have no tiles of 16 and 32 rows; all others have them."""
 
 FEWEST = 100
@@ -56,7 +56,7 @@ def device_of(accelerator: Accelerator, form: str) -> Device:
     if accelerator.sm_count is None:
         raise BadInput(f"{accelerator.name}: its number of multiprocessors is not known; the matmul model needs it")
     peak = max(float(accelerator.fastest(name)) for name in kernel_format(form).arithmetic)
-    small = SMALL_TILES.get(accelerator.architecture, True)
+    small = accelerator.architecture not in LARGE_TILES_ONLY
     return Device(accelerator.sm_count, peak, accelerator.memory_bandwidth, accelerator.last_level_cache, small)
 
 

@@ -44,6 +44,12 @@ def version_key(text: str) -> tuple[int, ...]:
     return tuple(int(x) for x in re.findall(r"\d+", text))
 
 
+def engines(kernels: Kernels) -> str:
+    """The engines of some rows with their versions, for people."""
+    words = zip(kernels.words["framework"], kernels.words["version"], strict=True)
+    return ", ".join(sorted({f"{framework} {version}".strip() for framework, version in words}))
+
+
 def shapes(kernels: Kernels, columns: Sequence[str]) -> Shapes:
     """The shapes of some rows, told apart by some columns."""
     values = np.stack([kernels.numbers[c] for c in columns], axis=1)

@@ -72,6 +72,13 @@ class Figure:
         return {"value": self.text, "si": self.value, "sources": dict(self.sources), "note": self.note, **more}
 
 
+def cited(figure: Mapping[str, object]) -> Mapping[str, str]:
+    """Of a figure as ``Figure.to_dict`` has it, what each source prints."""
+    sources = figure["sources"]
+    assert isinstance(sources, Mapping)
+    return sources
+
+
 def printed(text: str, dimension: str, where: str = "figure") -> float:
     """What a source prints, made dense and one way [SI].
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from floorline.catalogue.accelerators import DIMENSIONS, FORMATS, HERE, LINK, from_toml, named
 from floorline.catalogue.architectures import architectures
-from floorline.catalogue.figures import printed
+from floorline.catalogue.figures import cited, printed
 from floorline.catalogue.references import references
 from floorline.errors import BadInput
 from floorline.result import Result
@@ -102,8 +102,7 @@ def names_taken(name: str, data: Mapping[str, Any]) -> Iterator[Finding]:
 
 def figure_findings(name: str, key: str, figure: Mapping[str, object], own: Collection[str] = ()) -> Iterator[Finding]:
     """What is wrong with the sources of one figure; ``own`` are references of the file itself."""
-    kind, sources, note = key.rpartition(".")[2], figure["sources"], figure["note"]
-    assert isinstance(sources, Mapping)
+    kind, sources, note = key.rpartition(".")[2], cited(figure), figure["note"]
     if not sources:
         yield Finding(name, key, "no source; expected sources = { reference = 'what it prints' }")
     if len(sources) == 1 and kind in TWO_SOURCES:
@@ -206,7 +205,5 @@ def references_not_used() -> set[str]:
     used = {source for a in architectures().values() for source in a.sources}
     for path in HERE.glob("*.toml"):
         for figure in figures(path):
-            sources = figure["sources"]
-            assert isinstance(sources, Mapping)
-            used |= set(sources)
+            used |= set(cited(figure))
     return set(references()) - used

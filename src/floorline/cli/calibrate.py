@@ -29,6 +29,7 @@ def calibrate(path: str, given: Given) -> None:
     five is held out and tells what the fit misses by."""
     from floorline.calibrate.files import regimes, text
     from floorline.calibrate.matmul import fit
+    from floorline.calibrate.shapes import engines
     from floorline.catalogue.accelerators import load_accelerator
     from floorline.kernels.table import read
 
@@ -40,11 +41,8 @@ def calibrate(path: str, given: Given) -> None:
     made = fit(kernels, accelerator, form)
     median, tenth = made.missed(held=True)
     if given["output"]:
-        engines = sorted(
-            {f"{f} {v}".strip() for f, v in zip(kernels.words["framework"], kernels.words["version"], strict=True)}
-        )
         date = datetime.now(UTC).date().isoformat()
-        written = text(accelerator.name, {kernels.name: ", ".join(engines)}, {form: made}, date)
+        written = text(accelerator.name, {kernels.name: engines(kernels)}, {form: made}, date)
         Path(given["output"]).write_text(written, encoding="utf-8")
         note(f"wrote {given['output']}")
     if given["json"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from floorline.catalogue import accelerators, clusters
 from floorline.catalogue.accelerators import named, plain, shipped
+from floorline.catalogue.figures import cited
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.model import JSON
 from floorline.cli.output import bold, note, print_json, scalar, table
@@ -95,7 +96,7 @@ def sources_of(found: list[Accelerator]) -> dict[str, dict[str, str]]:
     """The references that the figures of some accelerators rest on."""
     from floorline.catalogue.references import references
 
-    keys = {key for d in found for figure in d.figures.values() for key in dict(figure["sources"])}  # type: ignore[call-overload]
+    keys = {key for d in found for figure in d.figures.values() for key in cited(figure)}
     return {key: references()[key] for key in sorted(keys) if key in references()}
 
 
@@ -137,9 +138,7 @@ def show(d: Accelerator) -> None:
     print(bold(f"{d.name}: {d.title}"))
     rows = []
     for name, figure in d.figures.items():
-        sources = figure["sources"]
-        assert isinstance(sources, Mapping)
-        told = ", ".join(f"{key} ({text})" for key, text in sources.items())
+        told = ", ".join(f"{key} ({text})" for key, text in cited(figure).items())
         rows.append(
             (name, str(figure["value"]), told, " ".join(str(figure[k]) for k in ("date", "note") if figure.get(k)))
         )

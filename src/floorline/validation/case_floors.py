@@ -100,9 +100,9 @@ def precision_of(case: Case) -> Precision:
 
 def machine_of(case: Case) -> Cluster:
     """All devices of a case as one."""
-    devices = case.number("devices", 1.0)
-    load_cluster(load_cluster(case.word("accelerator")).accelerator, devices)  # complains of a senseless count
-    return Cluster(as_one(load_cluster(case.word("accelerator")).accelerator, devices))
+    device = load_cluster(case.word("accelerator")).accelerator
+    many = Cluster(device, case.number("devices", 1.0))  # complains of a senseless count
+    return Cluster(as_one(device, float(many.devices)))
 
 
 def priced(case: Case, work: Prefill | Generate | Encode | Decode, folder: Path | None) -> Estimate:
@@ -110,10 +110,14 @@ def priced(case: Case, work: Prefill | Generate | Encode | Decode, folder: Path 
     return estimate(model_of(case, folder), work, machine_of(case), precision=precision_of(case))
 
 
+def batch_of(case: Case) -> float:
+    """The batch where all requests are one, else a single request: the engine chooses."""
+    return case.number("batch") if case.word("load") == "static" else 1.0
+
+
 def time_to_first_token(case: Case, folder: Path | None) -> Found:
     """A prefill of the whole batch where all requests are one, else of one request."""
-    batch = case.number("batch") if case.word("load") == "static" else 1.0
-    e = priced(case, Prefill(batch=batch, prompt_len=case.number("input_len")), folder)
+    e = priced(case, Prefill(batch=batch_of(case), prompt_len=case.number("input_len")), folder)
     return float(e.latency.floor), str(e.bound)
 
 
@@ -124,7 +128,7 @@ def generation(case: Case, batch: float) -> Generate:
 
 def time_per_token(case: Case, folder: Path | None) -> Found:
     """The mean step of the batch, or of one request where the engine chooses."""
-    e = priced(case, generation(case, case.number("batch") if case.word("load") == "static" else 1.0), folder)
+    e = priced(case, generation(case, batch_of(case)), folder)
     time = e.tpot
     if time is None:
         raise BadInput("one output token has no time per later token")
@@ -136,7 +140,7 @@ def latency(case: Case, folder: Path | None) -> Found:
     encoder's one pass."""
     if case.word("kind") == "encoder":
         return encoding(case, folder)
-    e = priced(case, generation(case, case.number("batch") if case.word("load") == "static" else 1.0), folder)
+    e = priced(case, generation(case, batch_of(case)), folder)
     return float(e.latency.floor), str(e.bound)
 
 

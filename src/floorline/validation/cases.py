@@ -13,7 +13,6 @@ from pathlib import Path
 from floorline.errors import BadInput
 
 NEEDED = ("case", "source", "kind", "model", "accelerator", "metric", "value")
-KINDS = ("training", "inference", "encoder", "diffusion")
 
 RATES = (
     "output_tokens_per_s",
@@ -23,9 +22,6 @@ RATES = (
     "images_per_s",
 )
 """Metrics that are larger where a run is faster."""
-
-TIMES = ("ttft_s", "tpot_s", "latency_s", "step_time_s")
-"""Metrics that are times [s]."""
 
 
 @dataclass(frozen=True)
