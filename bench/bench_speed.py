@@ -16,7 +16,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from floorline import Decode, Generate, Parallelism, estimate, load_cluster, load_model, sweep
 
 COLD_START, ONE_ESTIMATE, MILLION = 0.3, 1e-3, 1.0
-"""Targets in seconds."""
+EXPECTED, EXPECTED_A_SECOND = 3e-3, 50_000
+"""Targets in seconds; and expected times a second, as arrays."""
 
 SLACK = 3.0
 """What a busy machine may add to a target before the benchmark fails."""
@@ -80,9 +81,34 @@ def test_one_estimate(benchmark: BenchmarkFixture, name: str) -> None:
     work = WORKLOADS[name]
 
     def once() -> float:
-        return timed(lambda: estimate(model, work, cluster, parallelism=plan).latency)
+        return timed(lambda: estimate(model, work, cluster, parallelism=plan).whole("floor_s"))
 
     assert measured(benchmark, once, ONE_ESTIMATE, 500) < SLACK * ONE_ESTIMATE
+
+
+def test_one_expected_time(benchmark: BenchmarkFixture) -> None:
+    """One calibrated decode step of a 70-billion model, with its interval."""
+    model, cluster, plan = load_model("llama-3.1-70b"), load_cluster("h100", devices=8), Parallelism(tp=8)
+
+    def once() -> float:
+        return timed(lambda: estimate(model, WORKLOADS["decode"], cluster, parallelism=plan).tpot)
+
+    assert measured(benchmark, once, EXPECTED, 200) < SLACK * EXPECTED
+
+
+def test_many_expected_times(benchmark: BenchmarkFixture) -> None:
+    """The same of half as many plans as a second should price, as arrays of some 16 000."""
+    model, cluster, plan = load_model("llama-3.1-70b"), load_cluster("h100", devices=8), Parallelism(tp=8)
+    count = EXPECTED_A_SECOND // 2
+    batch, context = np.arange(count) % 256 + 1.0, np.arange(count) * 5.0 % 32_000 + 128.0
+
+    def all_of_them() -> None:
+        for begin in range(0, count, CHUNK):
+            piece = slice(begin, begin + CHUNK)
+            work = Decode(batch=batch[piece], context_len=context[piece])
+            assert estimate(model, work, cluster, parallelism=plan).whole("expected_s") is not None
+
+    assert measured(benchmark, lambda: timed(all_of_them), 0.5, 3) < SLACK * 0.5
 
 
 def axes() -> dict[str, list[float]]:

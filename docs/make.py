@@ -7,20 +7,23 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from floorline.calibrate.files import Calibration, Fitted, calibrated, shipped
+from floorline.calibrate.kinds import KINDS
+from floorline.calibrate.score import score
 from floorline.catalogue import accelerators, clusters
-from floorline.catalogue.accelerators import read_toml
+from floorline.catalogue.accelerators import load_accelerator, read_toml
 from floorline.catalogue.architectures import architectures
 from floorline.catalogue.figures import cited
 from floorline.catalogue.references import references
 from floorline.kernels.floors import floor
-from floorline.kernels.table import read
+from floorline.kernels.table import Kernels, read
 
 HERE = Path(__file__).parent
-CALIBRATIONS = accelerators.HERE.parent / "calibrations"
 VALIDATION = HERE.parent / "validation"
 HEAD = "<!-- made by docs/make.py; do not edit -->\n"
 
@@ -157,41 +160,106 @@ def floors() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def shown(model: Fitted) -> tuple[object, ...]:
+    """A row of the accuracy page."""
+    missed = [f"{x:.1%}" for x in (*model.fitted, *model.missed)]
+    spread = "–" if model.engine or "," not in model.versions else f"{model.spread:.1%}"
+    engine = model.engine or ("median" if "," in model.versions else "")
+    return model.accelerator, model.form, engine, model.versions, model.shapes, *missed, f"{model.inside:.0%}", spread
+
+
+@cache
+def measured(file: str) -> Kernels:
+    """A file of measured kernels."""
+    return read(VALIDATION / "kernels" / file)
+
+
+def summary(calibration: Calibration) -> Iterable[tuple[object, ...]]:
+    """Rows of the first table of the accuracy page: what all calibrations that hold for an accelerator miss by."""
+    device = load_accelerator(calibration.accelerator)
+    for kind in KINDS.values():
+        for form in dict.fromkeys(m.form for m in calibration.models.values() if m.kind == kind.name):
+            scores = (score(measured(file), device, kind, form) for file in calibration.kernels)
+            for found in filter(None, scores):
+                large = found.shapes.sizes.get("whole", np.full(len(found.errors), np.nan)) > SMALL
+                parts = (
+                    {f"{form}, above 64 KiB": large, f"{form}, up to 64 KiB": ~large}
+                    if np.any(large)
+                    else {form: ~large}
+                )
+                for name, chosen in parts.items():
+                    held = found.shapes.held & chosen
+                    errors, spread = np.abs(found.errors[held]), found.shapes.spread[chosen]
+                    figures = (
+                        np.median(errors),
+                        np.quantile(errors, 0.9),
+                        np.mean(found.inside[held]),
+                        np.median(spread),
+                    )
+                    shown = [f"{x:.1%}" for x in figures]
+                    yield (kind.title, calibration.accelerator, name, int(chosen.sum()), int(held.sum()), *shown)
+
+
+SMALL = 65536.0
+"""Bytes of a message above which its bandwidth counts more than its start [B]."""
+
+
+def transfers() -> str:
+    """How far calibrations carry."""
+    with (VALIDATION / "transfer.csv").open(encoding="utf-8") as lines:
+        found = list(csv.DictReader(lines))
+    body = [
+        (
+            *(r["device"], r["inherits"], KINDS[r["kind"]].title, r["form"], r["shapes"]),
+            *(
+                f"{float(r[key]):+.1%}" if key == "bias" else f"{float(r[key]):.1%}"
+                for key in ("median", "p90", "bias")
+            ),
+            f"{float(r['inside']):.0%}",
+        )
+        for r in found
+    ]
+    head = ("accelerator", "from its", "kernels", "format", "shapes", "median", "p90", "bias", "in the interval")
+    return table(head, body)
+
+
 def accuracy() -> str:
     """What the shipped calibrations miss by, on shapes that they did not see."""
-    rows = []
-    for path in sorted(CALIBRATIONS.glob("*.toml")):
-        entry = read_toml(path)
-        engines = ", ".join(entry["kernels"].values())
-        for form, fitted in entry["matmul"].items():
-            r = fitted["residuals"]
-            missed = [f"{r[key]:.1%}" for key in ("fitted_median", "fitted_p90", "held_out_median", "held_out_p90")]
-            rows.append((path.stem, form, r["shapes"], r["held_out"], *missed, f"{r['spread_median']:.1%}", engines))
+    found = [m for name in calibrated() if (calibration := shipped(name)) for m in calibration.models.values()]
     parts = [
-        HEAD + "# Accuracy of the shipped calibrations",
-        "Dense matmuls: |ln(predicted / measured)| over whole shapes; one in five is held out of the fit, chosen by a hash of its "
-        "sizes. A shape's time is the median over engines, each in its newest version; the spread of the engines (the slowest over "
-        "the fastest, median over shapes) is the noise floor. Columns: medians and 90th percentiles. Nothing is fitted to whole "
-        "runs. `validation/calibrate.py` makes all "
-        "of it again; `floorline calibrate KERNELS.csv` does it for kernels of your own.",
-        table(
-            (
-                "accelerator",
-                "format",
-                "shapes",
-                "held out",
-                "fitted",
-                "p90",
-                "held out",
-                "p90",
-                "spread",
-                "engines",
-            ),
-            rows,
-        ),
-        "The model is `efficiency/matmul.py`: tiles in waves over the multiprocessors, parts of a split k, a least time of a step "
-        "along k, traffic against the last-level cache, a clock that sags in long kernels, and for narrow formats the launch that "
-        "quantises the inputs. It is not used in estimates yet.",
+        HEAD + "# Accuracy",
+        "Every kernel model is fitted to measured kernels, and to nothing else: no constant is ever fitted to whole runs. Errors "
+        "are "
+        "|ln(predicted / measured)| over whole shapes; one shape in five, chosen by a hash of its sizes, is held out of the fit. "
+        "Where several engines measured a shape, *median* is the median over them, each in its newest version; *spread* is the "
+        "slowest engine over the fastest, median over shapes: the noise floor of a prediction that knows no engine. *Inside* is "
+        "the "
+        "share of all shapes in their 90 % interval, which is made from the held-out ones alone. "
+        "`validation/calibrate.py` makes all of it again; `floorline calibrate KERNELS.csv` does it for kernels of your own; "
+        "[times](times.md) says what the models are.",
+    ]
+    head = (
+        "accelerator",
+        "format",
+        "engine",
+        "versions",
+        "shapes",
+        "fitted",
+        "p90",
+        "held out",
+        "p90",
+        "inside",
+        "spread",
+    )
+    for kind in KINDS.values():
+        rows = [shown(m) for m in found if m.kind == kind.name]
+        parts += [f"## {kind.title[0].upper()}{kind.title[1:]}", table(head, rows)]
+    parts += [
+        "## What is inherited",
+        "An accelerator without measured kernels takes the models of its family, or of the nearest other architecture, through its "
+        "own data sheet. Here accelerators with data are priced so, their own calibration withheld: all shapes, medians over "
+        "engines.",
+        transfers(),
     ]
     return "\n\n".join(parts) + "\n"
 

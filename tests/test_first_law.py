@@ -122,6 +122,7 @@ def answers(e: Estimate) -> dict[str, object]:
     for name, time in (("ttft", e.ttft), ("tpot", e.tpot), ("latency", e.latency)):
         if time is not None:
             found |= {f"{name}.floor": time.floor, f"{name}.serial": time.serial}
+            found |= {f"{name}.{end}": getattr(time, end) for end in ("expected", "low", "high")}
     for phase in e.phases:
         parts = {"compute": phase.floor.compute, "memory": phase.floor.memory, "link": phase.floor.link}
         found |= {f"{phase.name}.{part}": value for part, value in parts.items()}
@@ -195,6 +196,7 @@ def test_estimate_of_models_and_devices(
             memory=80e9,
             memory_bandwidth=bandwidth,
             last_level_cache=50e6,
+            sm_count=100.0,
             links=(Link("link", wire, latency),),
         )
         plan = Parallelism(tp=point["tp"], dp=point["dp"], cp=point["cp"])

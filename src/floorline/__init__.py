@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from floorline.specs.accelerator import Link as Link
     from floorline.specs.assumptions import Assumptions as Assumptions
     from floorline.specs.cluster import Cluster as Cluster
+    from floorline.specs.engine import Engine as Engine
     from floorline.specs.parallelism import Parallelism as Parallelism
     from floorline.specs.precision import Precision as Precision
     from floorline.specs.workload import Decode as Decode
@@ -37,6 +38,7 @@ PUBLIC = {
     "fit": "capacity",
     "Accelerator": "specs.accelerator",
     "Cluster": "specs.cluster",
+    "Engine": "specs.engine",
     "Link": "specs.accelerator",
     "Assumptions": "specs.assumptions",
     "Parallelism": "specs.parallelism",

@@ -8,7 +8,7 @@ rules   points that break one are nan, with a reason
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from floorline.catalogue.clusters import load_cluster
+from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.launches import Launch, launches
@@ -26,9 +27,10 @@ from floorline.result import Result, exact
 from floorline.rules import broken, first_reason, reason
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
+from floorline.specs.engine import Engine
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Encode, Generate, Prefill, Train, Workload, longest
+from floorline.specs.workload import Decode, Encode, Generate, Prefill, Train, Workload, fewest_tokens, longest
 from floorline.step import Step, generating, reach, single
 from floorline.transformer import Transformer
 
@@ -89,15 +91,31 @@ class Estimate(Result):
     @property
     def latency(self) -> Time:
         """Time until the last token."""
-        return Time(self.whole("floor_s"), self.whole("serial_s"))
+        known = [phase.time for phase in self.phases]
+        if any(time.expected is None for time in known):
+            return Time(self.whole("floor_s"), self.whole("serial_s"))
+        middle, low, high = (
+            self.summed([getattr(time, name) for time in known]) for name in ("expected", "low", "high")
+        )
+        return Time(self.whole("floor_s"), self.whole("serial_s"), middle, low, high)
 
     def whole(self, kind: str) -> Num:
         """The floor ("floor_s") or the serial sum ("serial_s") of all phases, each as often as it runs [s]."""
+        return self.summed([getattr(phase, kind) for phase in self.phases])
+
+    @property
+    def expected_whole(self) -> Num | None:
+        """The expected time of all phases [s]; None where a kind of kernel has no model."""
+        known = [phase.expected_s for phase in self.phases]
+        times = [time for time in known if time is not None]
+        return self.summed(times) if len(times) == len(known) else None
+
+    def summed(self, times: Sequence[Num]) -> Num:
+        """The sum over phases of a time of each, as often as the phase runs."""
         result: Num = 0.0
-        for phase in self.phases:
-            once: Num = getattr(phase, kind)
-            times: Num = 1.0 if phase.count is None else phase.count
-            result = result + where(number(times) > 0.0, once * times, 0.0)
+        for phase, once in zip(self.phases, times, strict=True):
+            many: Num = 1.0 if phase.count is None else phase.count
+            result = result + where(number(many) > 0.0, once * many, 0.0)
         return result
 
     @cached_property
@@ -111,6 +129,13 @@ class Estimate(Result):
     def output_tokens_per_s(self) -> Num:
         """Tokens a second of the whole batch if it ran at its floor: no engine makes more."""
         return self.output_tokens / self.whole("floor_s")
+
+    @property
+    def rates(self) -> dict[str, Num | None]:
+        """Tokens a second of the whole batch: at most, by the serial sum, and expected with its interval."""
+        t = self.latency
+        found = {"ceiling": t.floor, "serial": t.serial, "expected": t.expected, "low": t.high, "high": t.low}
+        return {name: None if time is None else self.output_tokens / time for name, time in found.items()}
 
     def fits(self, utilisation: Num = UTILISATION) -> NDArray[np.bool_]:
         """Whether the plan breaks no rule and its memory is within the share that an engine may use."""
@@ -129,11 +154,11 @@ class Estimate(Result):
 
     def launches(self, phase: Phase) -> tuple[Launch, ...]:
         """The operator table of a phase; for decode, of its first step."""
-        return launches(phase.step, self.cluster, self.assumptions)
+        return launches(phase.step, self.cluster, self.assumptions, phase.engine)
 
     def answer(self) -> Mapping[str, Any]:
         """Times, throughput, memory and what bounds each phase."""
-        rate = {"ceiling": self.output_tokens_per_s, "serial": self.output_tokens / self.whole("serial_s")}
+        rates = self.rates
         return {
             "model": self.model,
             "hardware": self.cluster,
@@ -141,14 +166,23 @@ class Estimate(Result):
             "ttft_s": self.ttft,
             "tpot_s": self.tpot,
             "latency_s": self.latency,
-            "output_tokens_per_s": {**rate, "expected": None, "low": None, "high": None},
+            "output_tokens_per_s": rates,
             "memory": self.memory,
             "fits": self.fits(),
             "bound": {p.name: p.bound for p in self.phases},
             "phases": {
-                p.name: {"time_s": p.time, "floor_s": p.floor.times, "bound": p.bound, "operators": self.launches(p)}
+                p.name: {
+                    "time_s": p.time,
+                    "floor_s": p.floor.times,
+                    "bound": p.bound,
+                    "expected": p.expectation,
+                    "mfu": p.mfu,
+                    "mbu": p.mbu,
+                    "operators": self.launches(p),
+                }
                 for p in self.phases
             },
+            "engine": self.phases[0].engine,
         }
 
 
@@ -160,6 +194,7 @@ def estimate(
     parallelism: Parallelism | None = None,
     precision: Precision | str | None = None,
     assumptions: Assumptions | None = None,
+    engine: Engine | str | None = None,
     max_num_batched_tokens: Num = STEP_TOKENS,
 ) -> Estimate:
     """Times and memory of a workload.
@@ -170,6 +205,7 @@ def estimate(
     parallelism  degrees; the default is one device
     precision    formats; the default is the model's own
     assumptions  of the serial time
+    engine       of the expected time, or its name; the default is the median over engines, in a captured graph
     raises       BadInput for values that make no sense; a plan that breaks a rule is nan with a reason instead
 
     >>> import floorline
@@ -184,10 +220,11 @@ def estimate(
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
     assumed = assumptions or Assumptions()
+    software = load_engine(engine)
     cluster = load_cluster(cluster, plan.devices)
     feasible, index, values = check(made, workload, cluster.devices, plan)
     phases = tuple(
-        Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many)
+        Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many, software)
         for name, step, many in steps(made, workload, plan, formats, assumed.attention)
     )
     sequences = workload.global_batch if isinstance(workload, Train) else workload.batch
@@ -223,6 +260,7 @@ def check(
         "devices": devices,
         "exchange": 1.0 if plan.context == "all-to-all" else 0.0,
         "length": reach(model, workload),
+        "tokens": fewest_tokens(workload),
         "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
     }
     first, *others = ({**asked, **shape} for shape in model.shapes())

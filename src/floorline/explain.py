@@ -10,12 +10,9 @@ import numpy as np
 from floorline.capacity import Fit
 from floorline.counts import Count, inference
 from floorline.errors import BadInput, near
-from floorline.estimates import Estimate
 from floorline.letters import MEANING, Numbers, Product
 from floorline.memory import cache_pieces
-from floorline.network import levels
-from floorline.num import Num, where
-from floorline.phases import Phase
+from floorline.num import Num
 from floorline.program import EARLIER
 from floorline.published import formula, formula_names
 from floorline.result import Result
@@ -226,100 +223,6 @@ def explain_memory(answer: Fit) -> Explanation:
         m.total,
         "B",
         parts=parts,
-    )
-
-
-def explain_time(e: Estimate, which: str) -> Explanation:
-    """A time: its floor opened into arithmetic, traffic and messages, its serial sum into launches."""
-    if which == "latency":
-        phases = tuple(explain_phase(e, p) for p in e.phases)
-        return Explanation(
-            "latency floor",
-            "TTFT + (output − 1) · TPOT" if len(phases) > 1 else "one phase",
-            " + ".join((f"{plain(p.count)} · " if p.count is not None else "") + plain(p.floor_s) for p in e.phases),
-            e.latency.floor,
-            "s",
-            parts=phases,
-        )
-    name = {"ttft": "prefill", "tpot": "decode"}[which]
-    phase = next((p for p in e.phases if p.name == name), None)
-    if phase is None:
-        raise BadInput(
-            f"this workload has no {name}; {which} needs --output-len above 1" if which == "tpot" else f"no {name} here"
-        )
-    return explain_phase(e, phase)
-
-
-def explain_phase(e: Estimate, phase: Phase) -> Explanation:
-    """The floor of a phase and the launches of its serial sum."""
-    device, f = e.cluster.accelerator, phase.floor
-    rate = where(f.link > 0.0, f.message / where(f.link > 0.0, f.link, 1.0), e.cluster.link.bandwidth)
-    cache, slow = plain(device.last_level_cache), levels(e.cluster)[round(float(np.asarray(f.level).flat[0]))]
-    parts = (
-        Explanation(
-            "arithmetic",
-            "Σ FLOP / peak, causal",
-            f"{plain(f.flops)} FLOP / {plain(phase.step.fastest(e.cluster))} FLOP/s",
-            f.compute,
-            "s",
-        ),
-        Explanation(
-            "compulsory traffic",
-            "(weights once + cache once − what the last-level cache holds) / bandwidth",
-            f"({plain(f.weights)} + {plain(f.cached)} − {cache}) B / {plain(device.memory_bandwidth)} B/s",
-            f.memory,
-            "s",
-        ),
-        Explanation(
-            "messages",
-            "Σ least bytes of a rank / link, on the level that takes longest",
-            f"{plain(f.message)} B / {plain(rate)} B/s ({slow.link.name})",
-            f.link,
-            "s",
-        ),
-        Explanation(
-            "serial sum, for comparison",
-            "Σ over launches of repeat · max(FLOP/peak, bytes/bandwidth, launch)",
-            f"fusion {e.assumptions.fusion}; below, all runs of each launch"
-            + (" in the first step" if phase.count is not None else ""),
-            phase.serial_s,
-            "s",
-            formula("kernel_time").source,
-            formula("kernel_time").latex,
-            parts=opened(e, phase),
-        ),
-    )
-    what = "prefill" if phase.name == "prefill" else "mean decode step" if phase.count is not None else "decode step"
-    return Explanation(
-        f"floor of the {what}",
-        "max(arithmetic, traffic, messages)",
-        ", ".join(plain(x) for x in (f.compute, f.memory, f.link)),
-        phase.floor_s,
-        "s",
-        "Williams et al. 2009, CACM 52(4)",
-        legend=letters(phase.step),
-        parts=parts,
-    )
-
-
-def letters(step: Step) -> str:
-    """What each letter stands for, with its number."""
-    values = step.stacks[-1][1].values if len(step.stacks) == 1 else step.stacks[1][1].values
-    return ", ".join(f"{x} {MEANING[x]} {plain(v)}" for x, v in values.items() if x in MEANING)
-
-
-def opened(e: Estimate, phase: Phase) -> tuple[Explanation, ...]:
-    """The operator table as explanations."""
-    return tuple(
-        Explanation(
-            f"{x.name} × {plain(x.repeat)} ({x.bound})",
-            f"{x.formula or 'no FLOP'}; {plain(x.bytes)} B moved"
-            + (f", {plain(x.sent)} B sent" if plain(x.sent) != "0" else ""),
-            x.filled or "traffic alone",
-            x.serial * x.repeat,
-            "s",
-        )
-        for x in e.launches(phase)
     )
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from floorline import program
+from floorline.kernel_times import KernelTimes, NoModel
+from floorline.letters import Numbers
 from floorline.network import levels
-from floorline.num import Num
+from floorline.num import Num, total
+from floorline.program import Row
 from floorline.result import Result
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
+from floorline.specs.engine import Engine
 from floorline.step import Step
 
 BOUNDS = ("compute", "memory", "launch", "link")
@@ -30,6 +35,10 @@ class Launch(Result):
     bound    compute, memory, launch or link; an array of them where numbers are arrays
     formula  its FLOP in letters
     filled   the same with the numbers in place
+    expected, low, high  time of one run as measured kernels have it, and its 90 % interval [s]; None where no model is known, 0
+    for what
+             another launch does on its way
+    kernels  the fitted models that it comes from
     """
 
     name: str
@@ -41,9 +50,15 @@ class Launch(Result):
     bound: object
     formula: str
     filled: str
+    expected: Num | None = None
+    low: Num | None = None
+    high: Num | None = None
+    kernels: tuple[str, ...] = ()
 
 
-def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[Launch, ...]:
+def launches(
+    step: Step, cluster: Cluster, assumptions: Assumptions, engine: Engine | None = None
+) -> tuple[Launch, ...]:
     """Every launch and message of a step, in order.
 
     >>> from floorline.catalogue.clusters import load_cluster
@@ -55,14 +70,16 @@ def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[La
     device, ways = cluster.accelerator, levels(cluster)
     bandwidth = device.memory_bandwidth * assumptions.memory_efficiency
     found = []
+    times = KernelTimes(step, cluster, engine.kernels) if engine is not None else None
+    masked = {id(stack): numbers for stack, numbers in step.numbers("causal")}
     for stack, numbers, row in step.rows(assumptions.fusion):
         cost = program.price(row, numbers, step.precision)
         rate = step.rate(row, numbers, cluster)
         serial = step.time(row, cost, numbers, cluster, assumptions, ways)
         link = serial if row.message is not None else -1.0
         launch = -1.0 if row.message is not None else assumptions.launch_time
-        times = (cost.flops / (rate * assumptions.compute_efficiency), cost.bytes / bandwidth, launch, link)
-        bound = np.take(np.asarray(BOUNDS), np.argmax(np.stack(np.broadcast_arrays(*times)), axis=0))
+        parts = (cost.flops / (rate * assumptions.compute_efficiency), cost.bytes / bandwidth, launch, link)
+        bound = np.take(np.asarray(BOUNDS), np.argmax(np.stack(np.broadcast_arrays(*parts)), axis=0))
         found.append(
             Launch(
                 name=f"{stack.block.name}.{row.name}",
@@ -74,6 +91,20 @@ def launches(step: Step, cluster: Cluster, assumptions: Assumptions) -> tuple[La
                 bound=bound,
                 formula=" + ".join(p.formula() for _, p in row.flops),
                 filled=" + ".join(numbers.filled(p) for _, p in row.flops),
+                **(hoped(times, row, masked[id(stack)]) if times is not None else {}),
             )
         )
     return tuple(found)
+
+
+def hoped(times: KernelTimes, row: Row, numbers: Numbers) -> dict[str, Any]:
+    """What a launch is expected to take, as fields of ``Launch``."""
+    try:
+        found = times.launch(row, numbers)
+    except NoModel:
+        return {}
+    ends = [time.model.interval(time.seconds) for time in found]
+    low = total(time.seconds * np.exp(end[0]) for time, end in zip(found, ends, strict=True))
+    high = total(time.seconds * np.exp(end[1]) for time, end in zip(found, ends, strict=True))
+    kernels = tuple(dict.fromkeys(time.model.told for time in found))
+    return {"expected": total(time.seconds for time in found), "low": low, "high": high, "kernels": kernels}

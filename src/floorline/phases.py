@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from floorline.expected import Expectation, expected
 from floorline.floors import Floor
+from floorline.kernel_times import NoModel
 from floorline.num import Array, Num, maximum, number, where
 from floorline.result import Result
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
+from floorline.specs.engine import Engine
 from floorline.step import Step
 from floorline.units import seconds
 
@@ -28,7 +31,7 @@ class Time(Result):
 
     floor     what physics allows: nothing real is faster [s]
     serial    the textbook sum of each launch's larger time [s]
-    expected  median for a named engine [s]; None: no calibration is shipped for this yet
+    expected  median for a named engine [s]; None where a kind of kernel has no model
     low, high the 90 % interval around it [s]
     """
 
@@ -41,7 +44,8 @@ class Time(Result):
     def __repr__(self) -> str:
         if np.ndim(self.floor):
             return f"Time({np.size(self.floor)} points)"
-        return f"Time(floor {seconds(float(self.floor))}, serial {seconds(float(self.serial))})"
+        known = "" if self.expected is None else f", expected {seconds(float(self.expected))}"
+        return f"Time(floor {seconds(float(self.floor))}, serial {seconds(float(self.serial))}{known})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,7 @@ class Phase:
 
     name      "prefill" or "decode" (its times are those of the mean step)
     step      what runs; for a decode phase the first step
+    engine    whose kernels, and what it adds to them
     count     how many steps at growing contexts each point has; None: a single step
     feasible  points that break no rule; the others' times are nan
     """
@@ -86,6 +91,7 @@ class Phase:
     assumptions: Assumptions
     feasible: NDArray[np.bool_]
     count: Num | None = None
+    engine: Engine = field(default_factory=Engine)
 
     @cached_property
     def contexts(self) -> Contexts | None:
@@ -121,10 +127,42 @@ class Phase:
         """The textbook sum of the mean step [s]."""
         return where(self.feasible, self.mean(self.every.serial(self.cluster, self.assumptions)), np.nan)
 
+    @cached_property
+    def expectation(self) -> Expectation | None:
+        """What the mean step is expected to take; None where a kind of kernel has no model."""
+        try:
+            found = expected(self.every, self.cluster, self.engine, self.assumptions.fusion)
+        except NoModel:
+            return None
+        return found if self.contexts is None else found.averaged(self.mean)
+
+    @cached_property
+    def expected_s(self) -> Num | None:
+        """The expected time of the mean step [s]; never less than its floor."""
+        if self.expectation is None:
+            return None
+        return where(self.feasible, maximum(self.expectation.seconds, self.mean(self.parts.seconds)), np.nan)
+
     @property
     def time(self) -> Time:
-        """Both."""
-        return Time(self.floor_s, self.serial_s)
+        """Floor, serial sum, and expected time with its interval."""
+        middle = self.expected_s
+        if middle is None or self.expectation is None:
+            return Time(self.floor_s, self.serial_s)
+        low = maximum(middle - self.expectation.half("below"), self.floor_s)
+        return Time(self.floor_s, self.serial_s, middle, low, middle + self.expectation.half("above"))
+
+    @property
+    def mfu(self) -> Num | None:
+        """Model FLOP utilisation: the least arithmetic of the mean step, over what the device's peak does in the expected time."""
+        known = self.expected_s
+        return None if known is None else self.floor.flops / (known * self.step.usual(self.cluster))
+
+    @property
+    def mbu(self) -> Num | None:
+        """Memory bandwidth utilisation: weights and cache once, over what the memory's bandwidth moves in the expected time."""
+        known, rate = self.expected_s, self.cluster.accelerator.memory_bandwidth
+        return None if known is None else (self.floor.weights + self.floor.cached) / (known * rate)
 
     def mean(self, values: Num) -> Num:
         """The mean over its steps."""

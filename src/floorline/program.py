@@ -14,6 +14,7 @@ from floorline import layout, passes
 from floorline.block import Block
 from floorline.formulas.collectives import all_to_all_bytes, ring_all_reduce_bytes, ring_gather_bytes
 from floorline.implementations.implementation import Implementation
+from floorline.kernel_sizes import Sized, sized
 from floorline.letters import Numbers, Product
 from floorline.num import Num
 from floorline.op import CacheWrite, Collective, Op, View
@@ -56,6 +57,7 @@ class Row:
     flops    arithmetic: name of an operator, and its FLOP as a product
     reads, writes  pieces of tensors that cross the memory bus
     message  the collective, if this is one
+    sized    what kind of kernel it is, with its sizes; several where it does several
     """
 
     name: str
@@ -64,6 +66,7 @@ class Row:
     reads: tuple[Piece, ...] = ()
     writes: tuple[Piece, ...] = ()
     message: Collective | None = None
+    sized: tuple[Sized, ...] = ()
 
     @cached_property
     def moved(self) -> tuple[Piece, ...]:
@@ -200,7 +203,12 @@ def launch(
             if t.name not in kernel.inside or isinstance(op, CacheWrite):
                 writes.setdefault(t.name, Piece(t, op.writes(t).split(step.axes(t) or step.axes(op.outputs[0]))))
     return Row(
-        kernel.name, tuple(op.name for op in kernel.ops), tuple(flops), tuple(reads.values()), tuple(writes.values())
+        kernel.name,
+        tuple(op.name for op in kernel.ops),
+        tuple(flops),
+        tuple(reads.values()),
+        tuple(writes.values()),
+        sized=sized(kernel, placed),
     )
 
 

@@ -73,6 +73,11 @@ RULES = (
         "heads of {model}; try --context all-gather",
     ),
     Rule(
+        "cp>tokens",
+        lambda v: v["cp"] <= v["tokens"],
+        "context parallelism {cp:g} is more than the {tokens:g} tokens of a sequence; lower it",
+    ),
+    Rule(
         "devices",
         lambda v: v["product"] <= v["devices"],
         "the plan takes {product:g} devices (tp·dp·cp = {tp:g}·{dp:g}·{cp:g}) and there are {devices:g}; "

@@ -144,10 +144,13 @@ class Step:
 
     def rows(self, fusion: str) -> Iterator[tuple[Stack, Numbers, Row]]:
         """Every launch and message of inference under a fusion, in order."""
-        software = implementation(fusion)
         for stack, numbers in self.numbers():
-            for row in program.inference(self.block(stack), software, self.cut(stack)):
+            for row in self.program(stack, fusion):
                 yield stack, numbers, row
+
+    def program(self, stack: Stack, fusion: str) -> tuple[Row, ...]:
+        """Launches and messages of one run of a stack in inference."""
+        return program.inference(self.block(stack), implementation(fusion), self.cut(stack))
 
     def cost(self, fusion: str) -> Cost:
         """FLOP, bytes and bytes sent of the whole step, on one rank."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from floorline.catalogue.clusters import load_cluster
+from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput, near
 from floorline.estimates import Estimate, estimate
@@ -21,6 +22,7 @@ from floorline.result import Result
 from floorline.rules import RULES
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
+from floorline.specs.engine import Engine
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Generate, Workload
@@ -30,6 +32,9 @@ CHUNK = 16384
 """Points evaluated at once: their arrays fit the processor's cache (measured best between 8 000 and 32 000)."""
 
 MOST_POINTS = 50_000_000
+
+EXPECTED_POINTS = 100_000
+"""Points up to which expected times are computed where nothing else is said."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,7 +86,7 @@ class Sweep(Result):
                 f"{name!r} is no numeric column of the sweep; {near(name, numeric)}; there are: {', '.join(numeric)}"
             )
         column: Array = self.columns[name].astype(np.float64)
-        return -column if name.endswith("_per_s") else column
+        return -column if "_per_s" in name else column
 
     def pareto(self, *by: str) -> Sweep:
         """The points that fit and that no other beats in every one of some columns.
@@ -125,8 +130,10 @@ def sweep(
     parallelism: Parallelism | None = None,
     precision: Precision | None = None,
     assumptions: Assumptions | None = None,
+    engine: Engine | str | None = None,
     gpu_memory_utilization: Num = UTILISATION,
     only: Sequence[str] | None = None,
+    expected: bool | None = None,
     fill: bool = False,
     free: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -136,7 +143,10 @@ def sweep(
     vary      name → values: a field of the workload ("batch"), of the parallelism ("tp"), of the assumptions, of the
               accelerator ("memory_bandwidth", "peak", "memory", "link_bandwidth"), "devices", or a numeric key of the
               model's configuration ("hidden_size")
+    engine    of the expected times
     only      columns to compute, such as ("tpot_floor_s",); default: all. Whether a point is feasible is always there
+    expected  whether expected times are among the default columns: they take ten times as long as floors, so only up to 100 000
+              points unless this says otherwise
     fill      whether data parallelism takes the devices that the other degrees leave
     free      whether there are as many devices as each point's plan takes
     progress  called with points done and points in all
@@ -147,32 +157,32 @@ def sweep(
     >>> len(s), s.columns["reason"].tolist()[1]
     (4, 'tp∤heads')
     """
-    made = load_model(model)
-    axes = axes_of(vary)
-    cluster = load_cluster(cluster)
-    shape = tuple(len(v) for v in axes.values())
-    points = int(np.prod([float(n) for n in shape])) if shape else 1
-    if points > MOST_POINTS:
-        raise BadInput(
-            f"the sweep has {points:,} points; expected at most {MOST_POINTS:,}: widen a step or drop an input"
-        )
-    given = Point(
-        made,
-        workload,
-        cluster,
-        parallelism or Parallelism(),
-        precision or Precision.of(made.format),
-        assumptions or Assumptions(),
-        fill,
-        free,
-    )
+    made, cluster, axes = load_model(model), load_cluster(cluster), axes_of(vary)
+    points = points_of(axes)
+    plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
+    assumed = assumptions or Assumptions()
+    given = Point(made, workload, cluster, plan, formats, assumed, fill, free, load_engine(engine))
     owners = {name: given.owner(name) for name in axes}
-    wanted = tuple(ANSWERS) if only is None else (*dict.fromkeys((*map(known_column, only), "feasible", "reason")),)
+    usual = usual_columns(points <= EXPECTED_POINTS if expected is None else expected)
+    wanted = usual if only is None else (*dict.fromkeys((*map(known_column, only), "feasible", "reason")),)
     for name, column in axes.items():  # each input by itself: their columns have different lengths
         given.changed({name: (owners[name], column)})
     parts = evaluated(given, axes, owners, wanted, gpu_memory_utilization, progress)
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     return Sweep(joined, tuple(axes))
+
+
+def points_of(axes: Mapping[str, Array]) -> int:
+    """How many combinations there are.
+
+    raises BadInput for too many
+    """
+    points = int(np.prod([float(len(v)) for v in axes.values()])) if axes else 1
+    if points > MOST_POINTS:
+        raise BadInput(
+            f"the sweep has {points:,} points; expected at most {MOST_POINTS:,}: widen a step or drop an input"
+        )
+    return points
 
 
 def axes_of(vary: Mapping[str, Sequence[float]]) -> dict[str, Array]:
@@ -235,6 +245,7 @@ class Point:
     assumptions: Assumptions
     fill: bool = False
     free: bool = False
+    engine: Engine = field(default_factory=Engine)
 
     def owner(self, name: str) -> str:
         """Which input a name belongs to.
@@ -286,6 +297,7 @@ class Point:
             parallelism=self.parallelism,
             precision=self.precision,
             assumptions=self.assumptions,
+            engine=self.engine,
         )
 
 
@@ -295,11 +307,17 @@ NAMES = np.asarray([*(r.name for r in RULES), ""])
 ANSWERS: dict[str, Callable[[Estimate, Num], object]] = {
     "ttft_floor_s": lambda e, u: e.prefill and e.prefill.floor_s,
     "ttft_serial_s": lambda e, u: e.prefill and e.prefill.serial_s,
+    "ttft_expected_s": lambda e, u: e.prefill and e.prefill.expected_s,
     "tpot_floor_s": lambda e, u: e.decode and e.decode.floor_s,
     "tpot_serial_s": lambda e, u: e.decode and e.decode.serial_s,
+    "tpot_expected_s": lambda e, u: e.decode and e.decode.expected_s,
     "latency_floor_s": lambda e, u: e.whole("floor_s"),
     "latency_serial_s": lambda e, u: e.whole("serial_s"),
+    "latency_expected_s": lambda e, u: e.expected_whole,
     "output_tokens_per_s": lambda e, u: e.output_tokens_per_s,
+    "output_tokens_per_s_expected": lambda e, u: (
+        None if e.expected_whole is None else e.output_tokens / e.expected_whole
+    ),
     "weight_bytes": lambda e, u: e.memory.weights,
     "kv_cache_bytes": lambda e, u: e.memory.kv_cache,
     "activation_bytes": lambda e, u: e.memory.activations,
@@ -310,6 +328,11 @@ ANSWERS: dict[str, Callable[[Estimate, Num], object]] = {
     "reason": lambda e, u: NAMES[e.rule],
 }
 """Column → the answer of an estimate, given the share of the memory that may be used; None where a workload has none."""
+
+
+def usual_columns(expected: bool) -> tuple[str, ...]:
+    """All columns, or all but expected times."""
+    return tuple(name for name in ANSWERS if expected or "expected" not in name)
 
 
 def known_column(name: str) -> str:

@@ -1,130 +1,195 @@
-"""Calibrations as TOML files: parameters with their units, what they miss by, and from what they were made."""
+"""Calibrations as TOML files: fitted parameters by kind of kernel, formats and engine, what they miss by, and from what."""
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from floorline.calibrate.matmul import Fit, device_of, width_of
-from floorline.efficiency.matmul import Matmul, matmul_time
-from floorline.errors import BadInput
-from floorline.kernels.table import Kernels
-from floorline.num import Array
-from floorline.specs.accelerator import Accelerator
-from floorline.units import parse
+from floorline.calibrate.fit import Fit, as_dict, fitted_fields
+from floorline.calibrate.kinds import KINDS
+from floorline.calibrate.residuals import Residuals
+from floorline.calibrate.shapes import version_key
+from floorline.errors import BadInput, near
 
-HERE = Path(__file__).parents[1] / "catalogue" / "calibrations"
+EAGER = "eager"
+"""In the name of a kernel that was measured with the host starting it."""
 
-REGIMES = ((1, 1), (2, 16), (17, 64), (65, 256), (257, 1024), (1025, 4096), (4097, 10**9))
-"""Rows m of a matmul, from and to, by which what a fit misses is told."""
+FOLDER = Path(__file__).parents[1] / "catalogue" / "calibrations"
 
 
-def text(accelerator: str, sources: Mapping[str, str], fits: Mapping[str, Fit], date: str) -> str:
+@dataclass(frozen=True)
+class Fitted:
+    """One fitted model of a file.
+
+    accelerator  that it was fitted on
+    kind         of kernel
+    form         its formats, as in ``fit.form_of``
+    engine       "" for the median over engines
+    versions     engines, with their versions
+    model        the parameters
+    shapes       measured ones [-]
+    held_out     of them, those that the fit did not see [-]
+    fitted       median and 90th percentile of |ln(predicted / measured)| of those that it saw
+    missed       the same of the others
+    inside       share of all shapes that are in their 90 % interval
+    spread       median over shapes of ln(slowest / fastest engine)
+    residuals    intervals
+    """
+
+    accelerator: str
+    kind: str
+    form: str
+    engine: str
+    versions: str
+    model: Any
+    shapes: int
+    held_out: int
+    fitted: tuple[float, float]
+    missed: tuple[float, float]
+    inside: float
+    spread: float
+    residuals: Residuals
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All fitted models of an accelerator.
+
+    accelerator  its key
+    date         of the fit
+    kernels      file → what is in it
+    models       (kind, form, engine) → model
+    digest       of the file, so that an answer can say which one it used
+    """
+
+    accelerator: str
+    date: str
+    kernels: Mapping[str, str]
+    models: Mapping[tuple[str, str, str], Fitted]
+    digest: str
+
+    def model(self, kind: str, form: str, engine: str) -> Fitted | None:
+        """A model; of an engine that has several kernels, one that was measured in a replayed graph, of the newest version,
+        with the most shapes. None where there is none."""
+        found = self.models.get((kind, form, engine))
+        if found is not None or not engine or "/" in engine:
+            return found
+        own = [m for (k, f, e), m in self.models.items() if (k, f) == (kind, form) and e.startswith(f"{engine}/")]
+        return max(own, key=lambda m: (EAGER not in m.engine, version_key(m.versions), m.shapes)) if own else None
+
+
+def text(accelerator: str, kernels: Mapping[str, str], fits: Iterable[Fit], date: str) -> str:
     """A file.
 
     accelerator  its key
-    sources      file of kernels → engines and versions in it
-    fits         format → fit
+    kernels      file → what is in it
+    fits         its models
     date         of making, YYYY-MM-DD
     """
-    lines = ["# Fitted to measured kernels only; made by validation/calibrate.py", f'accelerator = "{accelerator}"']
-    lines += [f'date = "{date}"', "", "[kernels]", *(f'"{name}" = "{engines}"' for name, engines in sources.items())]
-    for form, fit in fits.items():
-        lines += ["", f"[matmul.{form}]"]
-        for item in fields(Matmul):
-            unit = item.metadata["unit"]
-            value = f"{getattr(fit.model, item.name):.5g}" + (f" {unit}" if unit != "-" else "")
-            lines.append(f'{item.name} = "{value}"  # {item.metadata["doc"]}')
-        lines += [
-            "",
-            f"[matmul.{form}.residuals]",
-            f"shapes = {len(fit.shapes)}",
-            f"held_out = {int(fit.shapes.held.sum())}",
-        ]
-        for name, held in (("fitted", False), ("held_out", True)):
-            median, tenth = fit.missed(held)
-            lines += [f"{name}_median = {median:.4f}", f"{name}_p90 = {tenth:.4f}"]
-        lines.append(f"spread_median = {float(np.median(fit.shapes.spread)):.4f}  # of engines, for the same shape")
-        low, high = np.quantile(fit.errors[fit.shapes.held], (0.05, 0.95))
-        lines += [
-            f"low = {low:.4f}  # 5th percentile of ln(predicted / measured), held out",
-            f"high = {high:.4f}  # 95th",
-        ]
+    made = list(fits)
+    lines = [
+        "# Fitted to measured kernels only, by floorline calibrate. SI units; times of an interval are predicted ones [s],"
+    ]
+    lines += [
+        "# low and high the 5th and 95th percentile of ln(measured / predicted) up to each, of shapes held out.",
+        "#",
+    ]
+    for kind in dict.fromkeys(fit.kind.name for fit in made):
+        lines.append(f"# {kind}:")
+        for f in fitted_fields(KINDS[kind].model):
+            unit = f.metadata["unit"].replace("-", "")
+            lines.append(f"#   {f.name}: {f.metadata['doc']}" + (f" [{unit}]" if unit else ""))
+    lines += ["", f'accelerator = "{accelerator}"', f'date = "{date}"', "", "[kernels]"]
+    lines += [f'"{name}" = "{engines}"' for name, engines in kernels.items()]
+    for fit in made:
+        lines += ["", "[[model]]", f'kind = "{fit.kind.name}"', f'form = "{fit.form}"', f'engine = "{fit.engine}"']
+        lines += [f'versions = "{fit.versions}"']
+        lines += [f"shapes = {len(fit.shapes)}", f"held_out = {int(fit.shapes.held.sum())}"]
+        lines += [f"fitted = {listed(fit.missed(False))}", f"missed = {listed(fit.missed(True))}"]
+        low, high = fit.residuals.interval(fit.predicted)
+        inside = (-fit.errors >= low) & (-fit.errors <= high)
+        lines += [f"inside = {float(np.mean(inside)):.4g}", f"spread = {float(np.median(fit.shapes.spread)):.4g}"]
+        shown = ", ".join(f"{name} = {written(value)}" for name, value in as_dict(fit.model).items())
+        lines += [f"parameters = {{ {shown} }}"]
+        r = fit.residuals
+        lines += [f"interval = {{ up_to = {listed(r.up_to)}, low = {listed(r.low)}, high = {listed(r.high)} }}"]
     return "\n".join(lines) + "\n"
 
 
+def written(value: float | str) -> str:
+    """A parameter as TOML."""
+    return f'"{value}"' if isinstance(value, str) else f"{value:.5g}"
+
+
+def listed(values: Iterable[float]) -> str:
+    """Numbers as a TOML array."""
+    return "[" + ", ".join(f"{x:.4g}" for x in values) + "]"
+
+
+def read(path: Path) -> Calibration:
+    """A file.
+
+    raises BadInput for one that is no calibration
+    """
+    try:
+        raw = path.read_bytes()
+        content = tomllib.loads(raw.decode("utf-8"))
+        models = [fitted(content["accelerator"], entry) for entry in content["model"]]
+        kernels = dict(content["kernels"])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{path}: no calibration ({str(error)[:80]}); expected a file that 'floorline calibrate --output' wrote"
+        ) from None
+    by_key = {(m.kind, m.form, m.engine): m for m in models}
+    return Calibration(content["accelerator"], content["date"], kernels, by_key, hashlib.sha256(raw).hexdigest()[:12])
+
+
+def fitted(accelerator: str, entry: Mapping[str, Any]) -> Fitted:
+    """One model of a file.
+
+    raises BadInput for a kind that nobody knows
+    """
+    kind = str(entry["kind"])
+    if kind not in KINDS:
+        raise BadInput(f"kind is {kind[:40]!r}; {near(kind, KINDS)}")
+    interval = Residuals(*(tuple(float(x) for x in entry["interval"][key]) for key in ("up_to", "low", "high")))
+    return Fitted(
+        accelerator,
+        kind,
+        entry["form"],
+        entry["engine"],
+        entry["versions"],
+        KINDS[kind].model(**{n: x if isinstance(x, str) else float(x) for n, x in entry["parameters"].items()}),
+        entry["shapes"],
+        entry["held_out"],
+        (entry["fitted"][0], entry["fitted"][1]),
+        (entry["missed"][0], entry["missed"][1]),
+        entry.get("inside", 0.9),
+        entry["spread"],
+        interval,
+    )
+
+
 @cache
-def load(accelerator: str) -> dict[str, Matmul]:
-    """The shipped matmul models of an accelerator, by format.
+def shipped(accelerator: str) -> Calibration | None:
+    """The calibration that the catalogue has of an accelerator.
 
-    raises BadInput where there is none
-
-    >>> load("h100-sxm")["bf16"].efficiency <= 1.0
+    >>> from floorline.calibrate.files import shipped
+    >>> shipped("h100-sxm").models["matmul", "bf16", ""].missed[0] < 0.05
     True
     """
-    path = HERE / f"{accelerator}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in HERE.glob("*.toml")))
-        raise BadInput(f"{accelerator} has no calibration; there are: {known}")
-    return {form: Matmul(*(number(entry, f) for f in fields(Matmul))) for form, entry in entries(accelerator).items()}
+    path = FOLDER / f"{accelerator}.toml"
+    return read(path) if path.is_file() else None
 
 
 @cache
-def entries(accelerator: str) -> dict[str, Any]:
-    """The tables of a shipped file, by format."""
-    found: dict[str, Any] = tomllib.loads((HERE / f"{accelerator}.toml").read_text(encoding="utf-8"))["matmul"]
-    return found
-
-
-@dataclass(frozen=True, eq=False)
-class Expected:
-    """What a calibration expects of some kernels.
-
-    median     of engines [s]
-    low, high  the 90 % interval, from the residuals of held-out shapes [s]
-    """
-
-    median: Array
-    low: Array
-    high: Array
-
-
-def expected(kernels: Kernels, accelerator: Accelerator) -> Expected | None:
-    """What the shipped calibration of an accelerator expects of rows of one operator and one format; None where there is none.
-
-    The rows are taken as a benchmark's, which rotates among copies of its weights.
-    """
-    op, form = str(kernels.words["op"][0]), str(kernels.words["dtype"][0])
-    if op != "gemm" or not (HERE / f"{accelerator.name}.toml").is_file() or form not in load(accelerator.name):
-        return None
-    residuals = entries(accelerator.name)[form]["residuals"]
-    device, width, c = device_of(accelerator, form), width_of(form), kernels.numbers
-    batch = np.where(np.isnan(c["batch"]), 1.0, c["batch"])
-    median = np.asarray(matmul_time(load(accelerator.name)[form], device, width, c["m"] * batch, c["n"], c["k"], True))
-    low, high = (np.exp(-float(residuals[key])) for key in ("high", "low"))
-    return Expected(median, median * low, median * high)
-
-
-def number(entry: Mapping[str, str], item: Any) -> float:
-    """One parameter, SI."""
-    return parse(entry[item.name], "" if item.metadata["unit"] == "-" else item.metadata["unit"], item.name)
-
-
-def regimes(fit: Fit) -> list[tuple[str, int, float, float, float]]:
-    """What a fit misses by, by rows of the matmul: which, shapes, bias, median and 90th percentile."""
-    rows = []
-    for first, last in REGIMES:
-        chosen = (fit.shapes.sizes["m"] >= first) & (fit.shapes.sizes["m"] <= last)
-        if np.any(chosen):
-            errors = fit.errors[chosen]
-            missed = np.abs(errors)
-            name = f"{first}" if first == last else f"{first} to {last}" if last < 10**9 else f"{first} and more"
-            figures = (float(np.median(errors)), float(np.median(missed)), float(np.quantile(missed, 0.9)))
-            rows.append((name, int(chosen.sum()), *figures))
-    return rows
+def calibrated() -> tuple[str, ...]:
+    """Accelerators that have a calibration of their own."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))

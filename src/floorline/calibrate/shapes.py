@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -50,20 +51,49 @@ def engines(kernels: Kernels) -> str:
     return ", ".join(sorted({f"{framework} {version}".strip() for framework, version in words}))
 
 
-def shapes(kernels: Kernels, columns: Sequence[str]) -> Shapes:
-    """The shapes of some rows, told apart by some columns."""
-    values = np.stack([kernels.numbers[c] for c in columns], axis=1)
-    found, inverse = np.unique(values, axis=0, return_inverse=True)
-    seconds, spread = np.empty(len(found)), np.empty(len(found))
-    by_shape: list[list[int]] = [[] for _ in found]
-    for row, shape in enumerate(inverse.reshape(-1)):
-        by_shape[int(shape)].append(row)
-    for i, rows in enumerate(by_shape):
-        engines: dict[str, list[tuple[tuple[int, ...], float]]] = {}
-        for row in rows:
-            version = version_key(str(kernels.words["version"][row]))
-            engines.setdefault(str(kernels.words["framework"][row]), []).append((version, float(kernels.seconds[row])))
-        newest = [np.median([t for v, t in runs if v == max(v for v, _ in runs)]) for runs in engines.values()]
-        seconds[i], spread[i] = np.median(newest), np.log(max(newest) / min(newest))
-    held = np.asarray([zlib.crc32(",".join(f"{x:g}" for x in row).encode()) % HELD_OUT == 0 for row in found])
+def newest(kernels: Kernels, apart: Sequence[str] = ("framework",)) -> Kernels:
+    """The rows of the newest version of each engine, or of whatever some words tell apart."""
+    kept = np.zeros(len(kernels), dtype=bool)
+    for _, rows in kernels.groups(*(apart or ("framework",))):
+        versions = [version_key(str(v)) for v in kernels.words["version"][rows]]
+        kept[rows] = [v == max(versions) for v in versions]
+    return kernels.take(np.flatnonzero(kept))
+
+
+def shapes(
+    kernels: Kernels, sizes: Mapping[str, Array], columns: Sequence[str], apart: Sequence[str] = ("framework",)
+) -> Shapes:
+    """The shapes of some rows, told apart by some columns of sizes; the time of each is the median over its engines, or over
+    whatever some words tell apart."""
+    kinds = np.asarray(
+        ["/".join(w) for w in zip(*(map(str, kernels.words[c]) for c in apart or ("framework",)), strict=True)]
+    )
+    values = np.stack([sizes[c] for c in columns], axis=1)
+    _, first, inverse = np.unique(np.nan_to_num(values, nan=-1.0), axis=0, return_index=True, return_inverse=True)
+    inverse, found = inverse.reshape(-1), values[first]
+    _, software = np.unique(kinds, return_inverse=True)
+    pair, of_pair = np.unique(inverse * len(kernels) + software.reshape(-1), return_inverse=True)
+    each = medians(kernels.seconds, of_pair.reshape(-1))  # of each shape and engine, in the order of shapes
+    shape = pair // len(kernels)
+    seconds, starts = medians(each, shape), np.flatnonzero(np.diff(shape, prepend=-1))
+    spread = np.log(np.maximum.reduceat(each, starts) / np.minimum.reduceat(each, starts))
+    held = np.asarray([held_out_of_fits(row) for row in found], dtype=bool)
     return Shapes({c: found[:, j] for j, c in enumerate(columns)}, seconds, spread, held)
+
+
+def held_out_of_fits(sizes: Array) -> bool:
+    """Whether no fit sees a shape: one in five, by a hash of the sizes that are stated."""
+    text = ",".join(f"{x:g}" for x in sizes if x == x)
+    return zlib.crc32(text.encode()) % HELD_OUT == 0
+
+
+def medians(values: Array, group: np.ndarray[Any, Any]) -> Array:
+    """The median of each group, numbered from 0 with none left out.
+
+    >>> medians(np.array([3.0, 1.0, 2.0, 9.0]), np.array([0, 0, 0, 1])).tolist()
+    [2.0, 9.0]
+    """
+    ordered = values[np.lexsort((values, group))]
+    counts = np.bincount(group)
+    first = np.cumsum(counts) - counts
+    return np.asarray((ordered[first + (counts - 1) // 2] + ordered[first + counts // 2]) / 2.0)

@@ -40,7 +40,7 @@ def compare(*arguments: object) -> None:
     print(bold("side by side; the factor is against the first column"))
     print(table(["", *(name for name, _ in columns)], lines([e for _, e in columns])))
     note(
-        "floor: no engine is faster on the data sheet's figures; serial: each launch by the roofline, one after another."
+        "floor: no engine is faster on the data sheet's figures; expected: by measured kernels; serial: by the roofline."
     )
 
 
@@ -78,8 +78,11 @@ def lines(estimates: list[Estimate]) -> list[list[str]]:
     for name in ("ttft", "tpot", "latency"):
         times = [getattr(e, name) for e in estimates]
         if all(t is not None for t in times):
-            for kind in ("floor", "serial"):
-                values = [scalar(getattr(t, kind)) for t in times]
+            for kind in ("floor", "expected", "serial"):
+                known = [getattr(t, kind) for t in times]
+                if any(value is None for value in known):
+                    continue
+                values = [scalar(value) for value in known]
                 found.append([f"{name} {kind}", *(f"{seconds(v)} ({values[0] / v:.2f}×)" for v in values)])
     for kind in ("weights", "kv_cache", "activations", "total"):
         found.append([f"memory {kind}", *(gib(scalar(getattr(e.memory, kind))) for e in estimates)])

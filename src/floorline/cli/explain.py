@@ -25,9 +25,9 @@ from floorline.explain import (
     explain_kv,
     explain_memory,
     explain_params,
-    explain_time,
     render,
 )
+from floorline.explain_times import explain_time
 from floorline.memory import STEP_TOKENS, UTILISATION
 from floorline.published import formula, formula_names
 from floorline.ranges import scalar

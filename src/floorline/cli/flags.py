@@ -21,6 +21,12 @@ from floorline.specs.workload import Decode, Generate
 from floorline.transformer import Transformer
 from floorline.units import parse
 
+ENGINE = Flag(
+    "engine",
+    ("--engine",),
+    "whose kernels, and what it adds: vllm, sglang, trtllm, compiled or eager",
+    "any: the median",
+)
 SWITCH = ("no", "yes")
 """Options of a field that is a switch on the command line."""
 

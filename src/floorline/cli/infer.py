@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from floorline.calibrate.files import shipped
 from floorline.capacity import usual_source
 from floorline.cli.command import Command, Flag, Given
-from floorline.cli.flags import FORMAT, HARDWARE, PLAN, build, cluster, of_spec, parallelism, precision
+from floorline.cli.flags import ENGINE, FORMAT, HARDWARE, PLAN, build, cluster, of_spec, parallelism, precision
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
+from floorline.expected import MODEL_FORM
 from floorline.memory import UTILISATION
 from floorline.network import levels
+from floorline.phases import Phase, Time
 from floorline.report import envelope
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
@@ -34,6 +37,7 @@ FLAGS = (
     *PLAN,
     *FORMAT,
     *ASSUMED,
+    ENGINE,
     Flag("operators", ("--operators",), "print each launch with its bound", switch=True),
 )
 
@@ -74,6 +78,7 @@ def answer(model: str, given: Given) -> Estimate:
         parallelism=plan,
         precision=formats,
         assumptions=build(Assumptions, given),
+        engine=given.get("engine"),
     )
     if result.reason:
         raise Infeasible(result.reason)
@@ -99,7 +104,11 @@ def as_json(model: str, given: Given, e: Estimate) -> dict[str, Any]:
         "parallelism": e.parallelism,
         "precision": e.precision,
         "assumptions": e.assumptions,
-        "provenance": {"model": e.model.source, "hardware": e.cluster.accelerator.title},
+        "provenance": {
+            "model": e.model.source,
+            "hardware": e.cluster.accelerator.title,
+            "calibrations": calibrations(e),
+        },
     }
     return envelope("infer", {**given, "model": model}, e.to_dict(), **head)
 
@@ -113,24 +122,21 @@ def show(e: Estimate) -> None:
     title = f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}{machine}, {form} weights"
     print(bold(title))
     print(f"{integer(scalar(w.batch))} × ({integer(scalar(w.prompt_len))} in, {integer(scalar(w.output_len))} out)\n")
-    bounds = {p.name: str(p.bound) for p in e.phases}
     named = (
-        ("time to first token", e.ttft, "prefill"),
-        ("time per output token", e.tpot, "decode"),
-        ("latency", e.latency, ""),
+        ("time to first token", e.ttft, e.prefill),
+        ("time per output token", e.tpot, e.decode),
+        ("latency", e.latency, None),
     )
     rows = [
-        (
-            name,
-            seconds(scalar(t.floor)),
-            seconds(scalar(t.serial)),
-            f"{phase} bound by {bounds[phase]}" if phase else "",
-        )
+        (name, seconds(scalar(t.floor)), *hoped(t), seconds(scalar(t.serial)), why(phase))
         for name, t, phase in named
         if t is not None
     ]
-    rows.append(("output tokens", rate(e, "floor_s"), rate(e, "serial_s"), "of this one batch, prefill included"))
-    print(table(["", "floor", "serial", "why"], rows))
+    rates = {name: "–" if value is None else f"{scalar(value):.4g} /s" for name, value in e.rates.items()}
+    between = "–" if e.rates["low"] is None else f"{scalar(e.rates['low']):.4g} to {scalar(e.rates['high']):.4g}"
+    about = "of this one batch, prefill included"
+    rows.append(("output tokens", rates["ceiling"], rates["expected"], between, rates["serial"], about))
+    print(table(["", "floor", "expected", "90 % interval", "serial", "why"], rows))
     parts = f"weights {gib(scalar(m.weights))}, KV cache {gib(scalar(m.kv_cache))}, activations {gib(scalar(m.activations))}"
     print(f"\nmemory of each device: {parts}")
     if not e.fits():
@@ -138,16 +144,41 @@ def show(e: Estimate) -> None:
         print(f"does not fit: {gib(scalar(m.total))} of {budget} that may be used; 'floorline fit' says what would")
 
 
-def rate(e: Estimate, kind: str) -> str:
-    """Output tokens a second of the batch."""
-    return f"{scalar(e.output_tokens / e.whole(kind)):.4g} /s"
+def hoped(t: Time) -> tuple[str, str]:
+    """The expected time and its interval."""
+    if t.expected is None or t.low is None or t.high is None:
+        return "–", "–"
+    return seconds(scalar(t.expected)), f"{seconds(scalar(t.low))} to {seconds(scalar(t.high))}"
+
+
+def why(phase: Phase | None) -> str:
+    """What a phase is bound by, and how much of the device it uses."""
+    if phase is None:
+        return ""
+    used = (
+        "" if phase.mfu is None or phase.mbu is None else f", MFU {scalar(phase.mfu):.0%}, MBU {scalar(phase.mbu):.0%}"
+    )
+    return f"{phase.name} bound by {phase.bound}{used}"
+
+
+def calibrations(e: Estimate) -> dict[str, str]:
+    """The calibrations that the expected times come from, each with its digest."""
+    found: dict[str, str] = {}
+    for phase in e.phases:
+        for share in phase.expectation.kinds.values() if phase.expectation else ():
+            for source in share.sources:
+                name = source.split(",")[0]
+                calibration = shipped(name)
+                found[name] = calibration.digest if calibration else ""
+    return found
 
 
 def remarks(e: Estimate) -> list[str]:
     """What a reader of the numbers should know."""
     found = [
         "floor: no engine runs this batch faster on the data sheet's figures; serial: each launch by the roofline, one after "
-        "another. Expected times need a calibration, which this version does not ship yet."
+        "another",
+        *expectations(e),
     ]
     form = e.precision.activations
     if scalar(e.parallelism.devices) > scalar(e.parallelism.dp):
@@ -172,6 +203,29 @@ def remarks(e: Estimate) -> list[str]:
     longest = e.model.max_positions
     if longest is not None and scalar(max_length(e.workload)) > scalar(longest):
         found.append(f"{e.model.name} was made for {scalar(longest):g} tokens; this is longer")
+    return found
+
+
+def expectations(e: Estimate) -> list[str]:
+    """Where the expected times come from, and what they leave out."""
+    known = [phase.expectation for phase in e.phases if phase.expectation is not None]
+    device = e.cluster.accelerator
+    if len(known) < len(e.phases):
+        return [
+            f"expected times: no model of {device.name}'s kernels is known; 'floorline calibrate' makes one from measured kernels"
+        ]
+    sources = list(dict.fromkeys(s.split(",")[0] for x in known for share in x.kinds.values() for s in share.sources))
+    software = e.phases[0].engine
+    found = [
+        f"expected: {software.title}; kernel models fitted to measured kernels of {', '.join(sources)}; the interval has 90 % of "
+        f"their errors, and {MODEL_FORM:.0%} for what kernels measured alone leave out"
+    ]
+    if any(x.inherited for x in known):
+        found.append(
+            f"some kernel models are inherited through the data sheet of {device.name}: the interval is wider ('--operators')"
+        )
+    if "experts" in {kind for x in known for kind in x.kinds}:
+        found.append("expected: tokens choose among equally likely experts")
     return found
 
 
@@ -217,10 +271,12 @@ def show_operators(e: Estimate) -> None:
                 data(scalar(x.sent)),
                 seconds(scalar(x.serial)),
                 x.bound,
+                "–" if x.expected is None else seconds(scalar(x.expected)),
+                ", ".join(x.kernels),
             )
             for x in e.launches(phase)
         ]
-        print(table(["launch", "runs", "FLOP", "moved", "sent", "serial", "bound"], rows))
+        print(table(["launch", "runs", "FLOP", "moved", "sent", "serial", "bound", "expected", "kernels of"], rows))
 
 
 command = Command(infer, FLAGS, MODEL)

@@ -13,6 +13,7 @@ import numpy as np
 
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import (
+    ENGINE,
     FORMAT,
     HARDWARE,
     PLAN,
@@ -65,6 +66,8 @@ FLAGS = (
         "share of the memory that may be used",
         f"{UTILISATION:g}",
     ),
+    ENGINE,
+    Flag("expected", ("--expected",), "expected times also beyond 100 000 points, at some 10 us each", switch=True),
     Flag("format", ("--format",), "table, csv, jsonl, json or parquet", "table"),
     Flag("output", ("--output",), "a file instead of stdout (needed for parquet)"),
     Flag(
@@ -109,6 +112,8 @@ def sweep_command(model: str, given: Given) -> None:
         parallelism=plan,
         precision=formats,
         assumptions=build(Assumptions, plain),
+        engine=given["engine"],
+        expected=True if given["expected"] else None,
         gpu_memory_utilization=share(plain, "gpu_memory_utilization", UTILISATION),
         fill=not free and given["dp"] is None,
         free=free,

@@ -1,128 +1,141 @@
 """The time of a dense matmul: tiles in waves over the multiprocessors, against its traffic.
 
-A library picks a tile and how many parts to split k into; the model takes the fastest of those that exist. A tile takes as long as
-its arithmetic, or as its steps along k when these are short; tiles run in waves, one on each multiprocessor; loading and the
-arithmetic overlap in part; the result of a tile is written with little to hide behind.
+A library picks a tile, of those that it has for so many rows, and splits k among idle multiprocessors where that
+helps; the model takes the fastest. A tile's step along k takes as long as its arithmetic, slowed by loading operands
+with little reuse, or as long as a load's latency. Tiles run in waves, one on each multiprocessor. Arithmetic and
+traffic overlap in part. Narrow inputs are made out of 16-bit ones first, by kernels whose time counts.
 
-Valid for dense C[m,n] = A[m,k]·B[k,n] with m, n from 1 to 10⁶ and k from 64 to 10⁶, on devices with multiprocessors.
-Source of the form: NVIDIA, "Matrix multiplication background user's guide", sections tile and wave quantization; the parameters
-are fitted to measured kernels (see ``floorline.calibrate``).
+Valid for C[m,n] = A[m,k]·B[k,n] with m, n from 1 to 10⁵ and k from 64 to 10⁵, on devices with multiprocessors. The
+time never falls when m, n or k grow, but for m from 1 to 2 where ``one_row`` is above zero: every step of it is a
+sum, a maximum or a minimum of things that grow. Tiles that a library keeps for few rows only are left out of the
+minimum beyond those.
+
+Sources: NVIDIA, "Matrix multiplication background user's guide", tile and wave quantization; tile sizes by rows:
+dispatch of the CUTLASS fp8 kernels for sm89 and sm90 in vLLM and SGLang. The parameters are fitted to measured
+kernels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from floorline.num import Array, Num, ceil, maximum, minimum, power
+from floorline.efficiency.device import Device, Width, fits
+from floorline.efficiency.parameter import parameter
+from floorline.num import Num, ceil, maximum, minimum, power, where
 
-TILES = ((256, 128), (128, 256), (128, 128), (256, 64), (64, 256), (128, 64), (64, 128), (64, 64))
-SMALL_TILES = ((32, 128), (32, 64), (16, 128), (16, 64))
-SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
 STEP = 64.0
 """Columns of k that a tile takes at a time."""
 
-LEAST_PART = 128.0
-"""No part of a split k is shorter."""
+LEAST_STEPS = 2.0
+"""No part of a split k has fewer steps."""
+
+SAG_TIME = 1e-3
+"""Kernel time at which half of the clock's sag is there [s]."""
+
+PARTIAL = 8.0
+"""Bytes to write and read a 32-bit partial sum of a split k [B]."""
+
+ANY = np.inf
 
 
-def parameter(doc: str, start: float, low: float, high: float, unit: str = "-") -> Any:
-    """A fitted number: what it means, where a fit starts, its range and its unit."""
-    return field(metadata={"doc": doc, "start": start, "low": low, "high": high, "unit": unit})
+@dataclass(frozen=True)
+class Library:
+    """The kernels among which a library chooses.
+
+    tiles   rows and columns of the result, and the most rows m of a matmul for which the library has this tile
+    splits  whether it splits k among multiprocessors that would idle
+    """
+
+    tiles: tuple[tuple[int, int, float], ...]
+    splits: bool = True
+
+
+LIBRARIES = {
+    "any": Library(((128, 256, ANY), (128, 128, ANY), (128, 64, ANY), (64, 128, ANY), (64, 64, ANY), (32, 64, ANY))),
+    "rows-sm90": Library(((16, 64, 16), (64, 64, 64), (64, 128, 128), (128, 128, ANY)), False),
+    "rows-sm89-vllm": Library(((16, 64, 16), (32, 64, 32), (64, 64, 64), (64, 128, 256), (128, 128, ANY)), False),
+    "rows-sm89-sglang": Library(((16, 64, 16), (32, 64, 64), (64, 64, 128), (128, 64, 256), (128, 128, ANY)), False),
+}
+"""By name. ``any``: cuBLAS, cuBLASLt, DeepGEMM, FlashInfer: the best of all tiles; ``rows-…``: CUTLASS kernels whose
+tile an engine picks by m alone, and which do not split k."""
 
 
 @dataclass(frozen=True)
 class Matmul:
-    """Parameters of dense matmuls of one accelerator and one format."""
+    """Parameters of dense matmuls of one accelerator, one format and one engine (or the median over engines).
 
-    launch: float = parameter("a launch that does nothing", 2.5e-6, 5e-7, 2e-5, "s")
-    efficiency: float = parameter("share of the peak that a very large tile sustains", 0.92, 0.2, 1.0)
-    half_tile: float = parameter("tile, m·n/(m + n), whose operands' reuse allows half of that", 4.0, 0.05, 60.0)
-    bandwidth: float = parameter("share of the memory bandwidth that a large transfer reaches", 0.85, 0.3, 1.0)
-    fill: float = parameter("start and end of a tile", 6e-7, 1e-9, 1e-5, "s")
-    k_step: float = parameter("least time of a step along k", 1.2e-7, 1e-9, 2e-6, "s")
-    epilogue: float = parameter("share of writing a tile's result that nothing hides", 0.4, 0.001, 3.0)
-    reduction: float = parameter("adding the parts of a split k", 2e-6, 1e-8, 2e-5, "s")
-    overlap: float = parameter("exponent by which arithmetic and traffic add: 1 one after the other", 3.0, 1.0, 12.0)
-    tail: float = parameter("share of a last, partial wave that scheduling fills", 0.8, 0.0001, 1.0)
-    sag: float = parameter("by how much a long kernel's clock is lower than a short one's", 0.15, 1e-6, 1.0)
-    sag_time: float = parameter("kernel time at which half of that is lost", 5e-4, 1e-6, 1.0, "s")
+    library  key of ``LIBRARIES``: that which fits best
+    """
+
+    launch: float = parameter("launches of everything, those that make narrow inputs too", 2.5e-6, 2e-7, 1e-3, "s")
+    efficiency: float = parameter("share of the peak that a very large tile sustains", 0.9, 0.05, 1.0)
+    half_tile: float = parameter("tile, m·n/(m + n), at which loading operands halves that", 10.0, 0.01, 100.0)
+    bandwidth: float = parameter("share of the memory bandwidth that a large transfer reaches", 0.85, 0.2, 1.0)
+    ramp: float = parameter("most that memory takes to reach that", 1e-6, 1e-9, 1e-4, "s")
+    k_step: float = parameter("least time of a step of 64 along k", 8e-8, 1e-9, 3e-6, "s")
+    epilogue: float = parameter("share of writing a tile's result that nothing hides", 0.4, 0.001, 5.0)
+    reduction: float = parameter("adding the parts of a split k", 3e-6, 1e-8, 2e-4, "s")
+    overlap: float = parameter("exponent by which arithmetic and traffic add: 1 one after the other", 2.6, 1.0, 12.0)
+    tail: float = parameter("share of a last, partial wave that scheduling fills", 0.6, 0.001, 1.0)
+    sag: float = parameter("by how much a long kernel's clock is lower than a short one's", 0.2, 1e-4, 1.5)
     copies: float = parameter("sets of weights among which the measurement rotated", 6.0, 1.0, 1e4)
-    cache_speed: float = parameter("last-level cache over memory, in bandwidth", 2.0, 1.0, 10.0)
-    quantise: float = parameter("launch that makes narrow inputs out of 16-bit ones", 1.5e-6, 1e-9, 2e-5, "s")
-    quantise_bandwidth: float = parameter("share of the memory bandwidth that it reaches", 0.7, 0.05, 3.0)
-
-
-@dataclass(frozen=True)
-class Device:
-    """What the model needs of a device.
-
-    multiprocessors  [-]
-    peak             in the format [FLOP/s]
-    bandwidth        of memory [B/s]
-    cache            last-level [B]
-    small_tiles      whether its libraries have tiles of 16 and 32 rows
-    """
-
-    multiprocessors: Num
-    peak: Num
-    bandwidth: Num
-    cache: Num
-    small_tiles: bool = True
-
-
-@dataclass(frozen=True)
-class Width:
-    """Bytes of an element.
-
-    weights, activations, result  [B]
-    """
-
-    weights: float = 2.0
-    activations: float = 2.0
-    result: float = 2.0
-
-    @property
-    def narrow(self) -> bool:
-        """Whether inputs are made narrow first."""
-        return self.activations < 2.0
+    cache_speed: float = parameter("last-level cache over memory, in bandwidth", 1.5, 1.0, 10.0)
+    strip: float = parameter("columns of n after which activations beyond the cache are read again", 7e3, 32.0, 1e7)
+    quantise_row: float = parameter("least time of making a row of narrow inputs", 1e-9, 1e-12, 1e-6, "s")
+    quantise_bandwidth: float = parameter("share of the memory bandwidth of making narrow inputs", 0.7, 0.02, 3.0)
+    one_row: float = parameter("what a single row takes longer, by another kernel", 1e-7, 1e-9, 1e-4, "s")
+    library: str = "any"
 
 
 def traffic_time(p: Matmul, device: Device, width: Width, m: Num, n: Num, k: Num, rotated: bool) -> Num:
-    """Loading and storing [s]: weights from memory unless a measurement's copies of them fit in the cache, activations from the
-    cache as far as they fit.
+    """Loading and storing [s]: weights from memory unless a measurement's copies of them fit in the cache; activations
+    and results in the cache as far as they fit; activations that do not are read again for each strip of columns.
 
     rotated  whether this is a measurement that rotates among copies of its weights; in a model each layer has its own
     """
-    weights, others = width.weights * k * n, width.activations * m * k + width.result * m * n
+    weights, inputs = width.weights * k * n, width.activations * m * k
+    others = inputs + width.result * m * n
     kept = fits(others, device.cache) * others
     if rotated:
         kept = kept + fits(weights * p.copies, device.cache) * weights
-    rate = device.bandwidth * p.bandwidth
-    return (weights + others - kept) / rate + kept / (rate * p.cache_speed)
+    again = inputs * (1.0 - fits(inputs, device.cache)) * n / p.strip
+    moved = weights + others + again - kept * (1.0 - 1.0 / p.cache_speed)
+    whole = moved / (device.bandwidth * p.bandwidth)
+    return whole + p.ramp * whole / (whole + p.ramp)
 
 
-def fits(size: Num, cache: Num) -> Num:
-    """How far something stays in a cache: nearly whole below its size, hardly at all above."""
-    return 1.0 / (1.0 + power(size / maximum(cache, 1.0), 4.0))
+def compute_time(p: Matmul, device: Device, width: Width, library: Library, m: Num, n: Num, k: Num) -> Num:
+    """All waves of the fastest tile [s]."""
+    count, steps = device.multiprocessors, ceil(k / STEP)
+    rows = {r: ceil(m / r) / count for r in {tile[0] for tile in library.tiles}}
+    columns = {c: ceil(n / c) for c in {tile[1] for tile in library.tiles}}
+    closed = {
+        most: where(np.asarray(m) <= most, 0.0, np.inf) for most in {tile[2] for tile in library.tiles} if most < ANY
+    }
+    rate, least = device.peak / count * p.efficiency, minimum(steps, LEAST_STEPS)
+    best: Num = np.inf
+    for r, c, most in library.tiles:
+        loads = p.half_tile * (r + c) / (r * c)
+        step = maximum(2.0 * r * c * STEP / rate * (1.0 + loads * loads), p.k_step)
+        writing = r * c * width.result * p.epilogue * count / (device.bandwidth * p.bandwidth)
+        waves = rows[r] * columns[c]
+        whole, below = maximum(waves, 1.0), minimum(waves, 1.0)
+        time: Num = (ceil(waves) * (1.0 - p.tail) + p.tail * whole) * (steps * step + writing * below)
+        if library.splits:
+            adding = writing + PARTIAL * r * c * count / (device.bandwidth * p.cache_speed)
+            split = maximum(steps * below, least) * step + (p.reduction + adding)
+            time = minimum(time, where(np.asarray(waves) < 1.0, split, np.inf))
+        best = minimum(best, time + closed[most] if most < ANY else time)
+    return best * (1.0 + p.sag * best / (best + SAG_TIME))
 
 
-def tile_time(
-    p: Matmul, device: Device, width: Width, rows: int, columns: int, parts: int, m: Num, n: Num, k: Num
-) -> Num:
-    """All waves of one choice of tile and split [s]."""
-    reuse = rows * columns / (rows + columns)
-    rate = device.peak / device.multiprocessors * p.efficiency * reuse / (reuse + p.half_tile)
-    length = ceil(k / (parts * STEP)) * STEP
-    tiles = ceil(m / rows) * ceil(n / columns) * parts
-    waves = tiles / device.multiprocessors
-    run = ceil(waves) * (1.0 - p.tail) + p.tail * maximum(waves, 1.0)
-    writing = rows * columns * width.result * minimum(tiles, device.multiprocessors) / (device.bandwidth * p.bandwidth)
-    steps = maximum(2.0 * rows * columns * length / rate, length / STEP * p.k_step)
-    short = run * (steps + p.fill + writing * p.epilogue)
-    return short * (1.0 + p.sag * short / (short + p.sag_time))
+def quantise_time(p: Matmul, device: Device, width: Width, m: Num, k: Num) -> Num:
+    """Making narrow inputs out of 16-bit ones [s]: row by row, or as fast as memory or the cache gives them."""
+    size = (2.0 + width.activations) * m * k
+    moved = size - fits(size, device.cache) * size * (1.0 - 1.0 / p.cache_speed)
+    return maximum(p.quantise_row * m, moved / (device.bandwidth * p.quantise_bandwidth))
 
 
 def matmul_time(p: Matmul, device: Device, width: Width, m: Num, n: Num, k: Num, rotated: bool = False) -> Num:
@@ -135,30 +148,14 @@ def matmul_time(p: Matmul, device: Device, width: Width, m: Num, n: Num, k: Num,
     rotated  see ``traffic_time``
 
     >>> from dataclasses import fields
-    >>> start = Matmul(*(f.metadata["start"] for f in fields(Matmul)))
+    >>> start = Matmul(*(f.metadata["start"] for f in fields(Matmul) if f.metadata))
     >>> h100 = Device(132.0, 989.4e12, 3.35e12, 50e6)
-    >>> times = [float(matmul_time(start, h100, Width(), m, 8192.0, 8192.0)) for m in (1.0, 64.0, 8192.0)]
+    >>> best = LIBRARIES["any"]
+    >>> times = [float(matmul_time(start, h100, Width(), best, m, 8192.0, 8192.0)) for m in (1.0, 64.0, 8192.0)]
     >>> times[0] < 60e-6 < times[2], bool(2 * 8192.0**3 / 989.4e12 < times[2])
     (True, True)
     """
+    busy = power(compute_time(p, device, width, LIBRARIES[p.library], m, n, k), p.overlap)
     moving = power(traffic_time(p, device, width, m, n, k, rotated), p.overlap)
-    best: Num = np.inf
-    for rows, columns in (*TILES, *(SMALL_TILES if device.small_tiles else ())):
-        for parts in SPLITS:
-            busy = power(tile_time(p, device, width, rows, columns, parts, m, n, k), p.overlap)
-            whole = power(busy + moving, 1.0 / p.overlap)
-            if parts > 1:
-                partial = 8.0 * parts * m * n / (device.bandwidth * p.cache_speed)
-                allowed = np.where(np.asarray(ceil(k / (parts * STEP)) * STEP) >= LEAST_PART, 0.0, np.inf)
-                whole = whole + p.reduction + partial + allowed
-            best = minimum(best, whole)
-    first = p.launch
-    if width.narrow:
-        made = (2.0 + width.activations) * m * k / (device.bandwidth * p.quantise_bandwidth)
-        return first + p.quantise + made + best
-    return first + best
-
-
-def parameters(values: Array) -> Matmul:
-    """Parameters from an array, in the order of the fields."""
-    return Matmul(*(float(value) for value in values))
+    time: Num = power(busy + moving, 1.0 / p.overlap) + (p.launch + where(np.asarray(m) < 2.0, p.one_row, 0.0))
+    return time + quantise_time(p, device, width, m, k) if width.narrow else time

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from floorline.errors import BadInput
+from floorline.kernels.columns import with_names
 from floorline.kernels.formats import kernel_format
 from floorline.kernels.table import Kernels
 from floorline.kernels.work import WORK, Work, stated
@@ -20,9 +20,6 @@ from floorline.specs.cluster import Cluster
 
 BOX = 16.0
 """Devices beyond which a link joins boxes (a rack of 72), so that a node's size says nothing of it."""
-
-VALUE_WIDTH = re.compile(r"v_head_dim=(\d+)")
-EACH = re.compile(r"tokens_per_expert=(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +50,7 @@ def floor(kernels: Kernels, device: Accelerator) -> KernelFloor:
     if op not in WORK:
         raise BadInput(f"op is {op[:40]!r}; expected one of {', '.join(WORK)}")
     form, cache = kernel_format(dtype), kernel_format(kv or dtype)
-    columns = with_kernel_names(kernels)
+    columns = with_names(kernels)
     work = WORK[op](columns, form, cache)
     forms = (*form.arithmetic, *(cache.arithmetic if "attention" in op or "mla" in op else ()))
     rate = largest(device.fastest(name) for name in forms)
@@ -61,26 +58,6 @@ def floor(kernels: Kernels, device: Accelerator) -> KernelFloor:
     moved = maximum(work.bytes - device.last_level_cache, 0.0)
     link = link_time(work, columns, device) if work.kind else zero
     return KernelFloor(zero + work.flops / rate, zero + moved / device.memory_bandwidth, zero + link, work)
-
-
-def with_kernel_names(kernels: Kernels) -> Mapping[str, Array]:
-    """The numbers, and those that the kernel's name holds: whether attention is causal, the width of its values, and tokens of
-    each expert where the tokens that enter are not stated."""
-    names = [str(name) for name in kernels.words["kernel"]]
-    numbers = kernels.numbers
-    each = in_names(EACH, names) * numbers["batch"] / stated(numbers["heads"], 1.0)
-    return {
-        **numbers,
-        "m": np.where(np.isnan(numbers["m"]), each, numbers["m"]),
-        "causal": np.asarray([0.0 if "not causal" in name else 1.0 for name in names]),
-        "value_width": in_names(VALUE_WIDTH, names),
-    }
-
-
-def in_names(pattern: re.Pattern[str], names: list[str]) -> Array:
-    """A number that some names hold, nan where they do not."""
-    found = [pattern.search(name) for name in names]
-    return np.asarray([float(m[1]) if m else np.nan for m in found])
 
 
 def link_time(work: Work, columns: Mapping[str, Array], device: Accelerator) -> Num:

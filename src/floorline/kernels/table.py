@@ -57,6 +57,10 @@ class Kernels:
             {k: v[rows] for k, v in self.words.items()}, {k: v[rows] for k, v in self.numbers.items()}, self.name
         )
 
+    def with_seconds(self, seconds: Array) -> Kernels:
+        """The same rows with other times."""
+        return Kernels(self.words, {**self.numbers, "latency_us": seconds * 1e6}, self.name)
+
     def groups(self, *columns: str) -> Iterator[tuple[tuple[str, ...], np.ndarray[Any, Any]]]:
         """Distinct texts of some columns, each with the indices of its rows."""
         joined = np.asarray([APART.join(row) for row in zip(*(self.words[c] for c in columns), strict=True)])

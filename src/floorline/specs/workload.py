@@ -128,6 +128,13 @@ def decoder_tokens(workload: Workload) -> Num:
     return workload.decoder_len if isinstance(workload, Encode | Train) else longest(workload)
 
 
+def fewest_tokens(workload: Workload) -> Num:
+    """Tokens of a sequence that a context-parallel plan has to share out: of a prompt, of a context, of an input."""
+    if isinstance(workload, Decode):
+        return workload.context_len + 1.0
+    return workload.prompt_len if isinstance(workload, Prefill | Generate) else workload.seq_len
+
+
 def longest(workload: Workload) -> Num:
     """Tokens of a sequence at the end of the workload."""
     if isinstance(workload, Generate):

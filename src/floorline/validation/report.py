@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from floorline.calibrate.files import expected
+from floorline.calibrate.expected import Expected, expected
 from floorline.catalogue.accelerators import load_accelerator
 from floorline.errors import BadInput, FloorlineError
 from floorline.kernels import table
@@ -36,6 +36,7 @@ class Row(Result):
     reason    why it cannot be priced
     expected, low, high  median and 90 % interval of a shipped calibration, where there is one [the metric's unit]
     error     ln(expected / measured)
+    kernels   the fitted model that it comes from
     """
 
     case: str
@@ -50,6 +51,7 @@ class Row(Result):
     low: float | None = None
     high: float | None = None
     error: float | None = None
+    kernels: str = ""
 
     @property
     def share(self) -> float | None:
@@ -186,8 +188,16 @@ def of_kernels(kernels: table.Kernels) -> list[Row]:
             why = reason or ("" if 0.0 <= bound < float("inf") else "a size that the floor needs is not stated")
             beaten = bool(seconds < bound * (1.0 - ROUNDING))
             made = Row(str(row + 1), source, "latency_s", float(seconds), None if why else float(bound), beaten, why)
-            if hoped is not None and not why:
-                middle, low, high = (float(x[i]) for x in (hoped.median, hoped.low, hoped.high))
-                made = replace(made, expected=middle, low=low, high=high, error=float(np.log(middle / seconds)))
-            found[int(row)] = made
+            found[int(row)] = with_expected(made, hoped, i) if hoped is not None and not why else made
     return [found[i] for i in range(len(kernels))]
+
+
+def with_expected(row: Row, hoped: Expected, i: int) -> Row:
+    """A kernel with what is expected of it, which is never below its floor."""
+    middle, low, high = (float(x[i]) for x in (hoped.median, hoped.low, hoped.high))
+    assert row.floor is not None
+    if not middle > 0.0:
+        return replace(row, reason="its floor alone: no model of this kind of kernel, with the sizes that are stated, is known")
+    middle, low = max(middle, row.floor), max(low, row.floor)
+    error = float(np.log(middle / row.measured))
+    return replace(row, expected=middle, low=low, high=max(high, middle), error=error, kernels=hoped.source[i])

@@ -1,0 +1,134 @@
+"""Which fitted model holds for an accelerator: its own, else one of its family's or of the nearest, through its data sheet."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from floorline.calibrate.files import Fitted, calibrated, shipped
+from floorline.calibrate.fit import form_of, formats_of
+from floorline.catalogue.accelerators import load_accelerator, names
+from floorline.num import Num
+from floorline.specs.accelerator import Accelerator
+
+FILE = Path(__file__).parents[1] / "catalogue" / "inheritance.toml"
+
+
+SIXTEEN = {"bf16", "fp16"}
+"""Formats whose kernels are alike in everything that takes time."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A fitted model, as it holds for another accelerator or format.
+
+    fitted   the model
+    how      "own", "form" (own, of another format), "family" (another accelerator of its architecture) or "architecture"
+    wider    what that adds to the interval's half width, in quadrature
+    """
+
+    fitted: Fitted
+    how: str
+    wider: float
+
+    def interval(self, predicted: Num) -> tuple[Num, Num]:
+        """Ends of the 90 % interval around a predicted time, as logarithms."""
+        low, high = self.fitted.residuals.interval(predicted)
+        return -np.hypot(np.minimum(low, 0.0), self.wider), np.hypot(np.maximum(high, 0.0), self.wider)
+
+    @property
+    def told(self) -> str:
+        """Where it comes from, for people."""
+        source = self.fitted
+        by = f"{source.accelerator}, {source.form}" + (f", {source.engine}" if source.engine else "")
+        return by if self.how == "own" else f"{by} (inherited)"
+
+
+@cache
+def rules() -> dict[str, Any]:
+    """The file that says who inherits from whom, and how much wider intervals are then."""
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+
+
+@cache
+def balance(name: str) -> float:
+    """Logarithm of FLOP for each byte of memory, in 16 bits, as the catalogue has it; 0 for an accelerator of one's own, so that
+    who inherits from whom never depends on figures that may vary."""
+    if name not in names():
+        return 0.0
+    device = load_accelerator(name)
+    return float(np.log(device.fastest("bf16") / device.memory_bandwidth))
+
+
+@cache
+def donors(name: str, architecture: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Accelerators with a calibration, nearest first: itself and its architecture's, then those of other architectures."""
+    families = {other: load_accelerator(other).architecture for other in calibrated()}
+    near = sorted(families, key=lambda other: (other != name, abs(balance(other) - balance(name))))
+    same = tuple(other for other in near if other == name or families[other] == architecture)
+    order = rules()["architectures"].get(architecture, rules()["architectures"]["other"])
+    rest = (other for wanted in order for other in near if families[other] == wanted)
+    return same, tuple(other for other in rest if other not in same)
+
+
+def alike(form: str) -> Iterator[str]:
+    """A format, then those whose kernels are most like its own."""
+    dtype, cache = formats_of(form)
+    near: Mapping[str, list[str]] = rules()["formats"]
+    names = [dtype, *near.get(dtype, ())]
+    for name in names:
+        yield form_of(name, cache if cache != dtype else name)
+    if cache != dtype:
+        yield from names
+
+
+def choose(
+    device: Accelerator, kind: str, form: str, engine: str = "", without: frozenset[str] = frozenset()
+) -> Chosen | None:
+    """The model of a kind of kernel that holds for a device; None where nothing is known.
+
+    device  of the catalogue, or one's own
+    kind    of ``kinds.KINDS``
+    form    as in ``fit.form_of``
+    engine  "" for the median over engines
+    without  accelerators whose calibrations are not used
+
+    >>> from floorline.catalogue.accelerators import load_accelerator
+    >>> choose(load_accelerator("h800-sxm"), "matmul", "bf16").how
+    'family'
+    """
+    if device.sm_count is None or not float(np.min(device.sm_count)) > 1.0:
+        return None
+    return chosen(device.name, device.architecture, kind, form, engine, without)
+
+
+@cache
+def chosen(name: str, architecture: str, kind: str, form: str, engine: str, without: frozenset[str]) -> Chosen | None:
+    """The same, by what it depends on."""
+    for group in donors(name, architecture):
+        for like in alike(form):
+            for software in dict.fromkeys((engine, engine.partition("/")[0], "", *rules()["engines"])):
+                for accelerator in group:
+                    found = None if accelerator in without else shipped(accelerator)
+                    model = found.model(kind, like, software) if found else None
+                    if model is not None:
+                        return Chosen(model, *told_apart(name, architecture, model, form))
+    return None
+
+
+def told_apart(name: str, architecture: str, model: Fitted, form: str) -> tuple[str, float]:
+    """How a model was come by, and what that adds to its interval."""
+    wider: Mapping[str, float] = rules()["wider"].get(model.kind, rules()["wider"]["other"])
+    other = load_accelerator(model.accelerator).architecture != architecture
+    apart = (
+        ("form", model.form != form and {model.form, form} != SIXTEEN),
+        ("architecture" if other else "family", model.accelerator != name),
+    )
+    ways = [way for way, is_so in apart if is_so]
+    return (ways[-1] if ways else "own"), float(np.sqrt(sum(wider[way] ** 2 for way in ways)))

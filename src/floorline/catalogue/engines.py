@@ -1,0 +1,49 @@
+"""The engines of the catalogue: documented assumptions, each with its source."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from floorline.errors import BadInput, near
+from floorline.specs.engine import Engine
+from floorline.units import parse
+
+FILE = Path(__file__).parent / "engines.toml"
+
+
+@cache
+def engines() -> dict[str, Engine]:
+    """All of them by name.
+
+    >>> engines()["eager"].launch_time * 1e6  # between 5 and 25 us of host work before a kernel
+    11.0
+    """
+    found = {}
+    for name, entry in tomllib.loads(FILE.read_text(encoding="utf-8")).items():
+        given: dict[str, Any] = {
+            key: parse(entry[key], "s", key) for key in ("launch_time", "step_time") if key in entry
+        }
+        given |= {key: entry[key] for key in ("title", "kernels", "launch") if key in entry}
+        found[name] = Engine(name=name, sources=tuple(entry.get("sources", ())), **given)
+    return found
+
+
+def references_used() -> set[str]:
+    """The sources of all engines."""
+    return {source for engine in engines().values() for source in engine.sources}
+
+
+def load_engine(what: Engine | str | None) -> Engine:
+    """An engine by name; None for the median of all kernels.
+
+    raises BadInput for a name that is not in the catalogue
+    """
+    if isinstance(what, Engine):
+        return what
+    name = (what or "any").lower()
+    if name not in engines():
+        raise BadInput(f"engine is {name[:40]!r}; {near(name, engines())}; there are: {', '.join(engines())}")
+    return engines()[name]

@@ -1,0 +1,60 @@
+"""What kernel models need to know of a device and of number formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from floorline.num import Num, maximum
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the models need of a device.
+
+    multiprocessors  [-]
+    peak             in the format [FLOP/s]
+    bandwidth        of memory [B/s]
+    cache            last-level [B]
+    link             to other devices of a node, one direction [B/s]
+    adds             whether the link's switch can add
+    clock            [Hz]
+    threads          that a multiprocessor holds [-]
+    """
+
+    multiprocessors: Num
+    peak: Num
+    bandwidth: Num
+    cache: Num
+    link: Num = 1.0
+    adds: bool = False
+    clock: Num = 1.5e9
+    threads: Num = 2048.0
+
+
+@dataclass(frozen=True)
+class Width:
+    """Bytes of an element.
+
+    weights, activations, result, cache  [B]
+    """
+
+    weights: Num = 2.0
+    activations: Num = 2.0
+    result: Num = 2.0
+    cache: Num = 2.0
+
+    @property
+    def narrow(self) -> bool:
+        """Whether inputs are made narrow first."""
+        return isinstance(self.activations, float) and self.activations < 2.0
+
+
+def fits(size: Num, cache: Num) -> Num:
+    """How far something stays in a cache: nearly whole below its size, hardly at all above.
+
+    >>> round(fits(10e6, 50e6), 3), round(fits(100e6, 50e6), 3)
+    (1.0, 0.004)
+    """
+    twice = (size / maximum(cache, 1.0)) * (size / maximum(cache, 1.0))
+    fourth = twice * twice
+    return 1.0 / (1.0 + fourth * fourth)

@@ -1,0 +1,127 @@
+"""The expected time of a step: its launches' kernels one after another, what the host adds, and a 90 % interval around it.
+
+Errors of kernels of one kind are taken as one: they come from one fitted model, so their half widths add up. Those of different
+kinds are independent: theirs add in quadrature. What a sum of kernels that were measured alone leaves out (gaps, colder caches,
+other clocks) is one more term of the same kind, ``MODEL_FORM`` of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from floorline.kernel_times import KernelTimes
+from floorline.num import Num, maximum, total
+from floorline.result import Result
+from floorline.specs.cluster import Cluster
+from floorline.specs.engine import Engine
+from floorline.step import Step
+
+MODEL_FORM = 0.15
+"""Half width of what a sum of kernels measured alone leaves out, as a share of the whole: an assumption, the same everywhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """Kernels of one kind, all their runs.
+
+    seconds    expected [s]
+    below, above  half widths of the 90 % interval [s]
+    launches   runs [-]
+    sources    fitted models that it comes from
+    """
+
+    seconds: Num
+    below: Num
+    above: Num
+    launches: Num
+    sources: tuple[str, ...]
+    inherited: bool
+
+    def __add__(self, other: Share) -> Share:
+        return Share(
+            self.seconds + other.seconds,
+            self.below + other.below,
+            self.above + other.above,
+            self.launches + other.launches,
+            tuple(dict.fromkeys((*self.sources, *other.sources))),
+            self.inherited or other.inherited,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation(Result):
+    """What a step is expected to take.
+
+    kinds  kind of kernel → its share
+    host   what the engine and the host add to the kernels [s]
+    """
+
+    kinds: dict[str, Share]
+    host: Num
+
+    def answer(self) -> Mapping[str, Any]:
+        """The shares of the kinds, the host's, and the term for what kernels measured alone leave out."""
+        return {"kinds": self.kinds, "host_s": self.host, "model_form": MODEL_FORM, "inherited": self.inherited}
+
+    @property
+    def inherited(self) -> bool:
+        """Whether any kernel model is another accelerator's, or another format's."""
+        return any(share.inherited for share in self.kinds.values())
+
+    @property
+    def kernels(self) -> Num:
+        """All kernels, one after another [s]."""
+        return total(share.seconds for share in self.kinds.values())
+
+    @property
+    def seconds(self) -> Num:
+        """The whole step [s]."""
+        return self.kernels + self.host
+
+    def averaged(self, mean: Callable[[Num], Num]) -> Expectation:
+        """The mean over steps."""
+        kinds: dict[str, Share] = {}
+        for kind, share in self.kinds.items():
+            parts: dict[str, Any] = {n: mean(getattr(share, n)) for n in ("seconds", "below", "above", "launches")}
+            kinds[kind] = replace(share, **parts)
+        return Expectation(kinds, mean(self.host))
+
+    def half(self, side: str) -> Num:
+        """Half width of the interval on one side, "below" or "above" [s]."""
+        parts = [getattr(share, side) for share in self.kinds.values()]
+        squares = total(part * part for part in (*parts, self.seconds * MODEL_FORM))
+        return np.sqrt(squares)
+
+
+def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expectation:
+    """The expected time of a step on one rank, its messages included.
+
+    step     under the mask that the model has, whatever pairs its FLOP count
+    cluster  what it runs on
+    engine   whose kernels, and its assumptions
+    fusion   which operators are one launch
+    raises   NoModel where a kind of kernel has no model
+    """
+    times = KernelTimes(step, cluster, engine.kernels)
+    found: dict[str, Share] = {}
+    for stack, numbers in step.numbers("causal"):
+        for row in step.program(stack, fusion):
+            for time in times.launch(row, numbers):
+                low, high = time.model.interval(time.seconds)
+                whole = time.seconds * stack.repeat
+                share = Share(
+                    whole,
+                    whole * -np.expm1(low),
+                    whole * np.expm1(high),
+                    stack.repeat,
+                    (time.model.told,),
+                    time.model.how != "own",
+                )
+                found[time.kind] = found[time.kind] + share if time.kind in found else share
+    started = total(share.launches for share in found.values()) * engine.launch_time
+    kernels = total(share.seconds for share in found.values())
+    return Expectation(found, maximum(started - kernels, 0.0) + engine.step_time)

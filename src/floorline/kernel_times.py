@@ -1,0 +1,270 @@
+"""The expected time of every launch of a step: its kernel's model, fitted to measured kernels, with the sizes of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from floorline import program
+from floorline.calibrate.devices import device_of, width_of
+from floorline.calibrate.fit import form_of, formats_of
+from floorline.calibrate.inherit import Chosen, choose
+from floorline.calibrate.kinds import DISPATCHED
+from floorline.efficiency.attention import Attention
+from floorline.efficiency.collectives import collective_time
+from floorline.efficiency.decode_attention import decode_attention_time
+from floorline.efficiency.device import Device, Width
+from floorline.efficiency.element_wise import element_wise_time, traffic_time
+from floorline.efficiency.engine_all_reduce import engine_all_reduce_time
+from floorline.efficiency.experts import at_random, experts_time
+from floorline.efficiency.matmul import matmul_time
+from floorline.efficiency.prefill_attention import prefill_attention_time
+from floorline.errors import BadInput
+from floorline.kernel_sizes import EXPERTS, Sized
+from floorline.letters import Numbers
+from floorline.network import levels, staged, staged_rate
+from floorline.num import Num, maximum, number, total, where
+from floorline.program import Row
+from floorline.specs.cluster import Cluster
+from floorline.specs.precision import BYTES
+from floorline.step import Step
+from floorline.tensor import WEIGHT, Tensor
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """What one launch is expected to take.
+
+    kind     of kernel
+    seconds  one run [s]
+    model    that it comes from
+    sizes    that the model was asked about
+    """
+
+    kind: str
+    seconds: Num
+    model: Chosen
+    sizes: Mapping[str, Num] = field(default_factory=dict)
+
+
+class NoModel(BadInput):
+    """No kernel model is known for something that a step does."""
+
+
+@dataclass(frozen=True, eq=False)
+class KernelTimes:
+    """Kernel models for a step on a cluster.
+
+    step     what runs
+    cluster  on what
+    engine   whose kernels; "" for the median over engines
+    """
+
+    step: Step
+    cluster: Cluster
+    engine: str = ""
+    models: dict[tuple[str, str], Chosen | None] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
+
+    def launch(self, row: Row, numbers: Numbers) -> tuple[KernelTime, ...]:
+        """What a launch is expected to take; more than one where it does several things, none where another launch does it.
+
+        raises NoModel where no model is known
+        """
+        if row.message is not None:
+            return message(self, numbers, row)
+        return tuple(TIMES[sized.kind](self, sized, numbers, row) for sized in row.sized if sized.kind in TIMES)
+
+    def engine_all_reduce(self) -> Chosen | None:
+        """The model of an engine's own all-reduce; None where nothing is known of one."""
+        key = ("engine_all_reduce", "bf16")
+        if key not in self.models:
+            self.models[key] = choose(self.cluster.accelerator, *key, self.engine)
+        return self.models[key]
+
+    def model(self, kind: str, form: str) -> Chosen:
+        """The fitted model of a kind for some formats.
+
+        raises NoModel where there is none
+        """
+        if (kind, form) not in self.models:
+            engine = "" if (self.engine, form) in DISPATCHED else self.engine
+            self.models[kind, form] = choose(self.cluster.accelerator, kind, form, engine)
+        found = self.models[kind, form]
+        if found is None:
+            raise NoModel(
+                f"{self.cluster.accelerator.name}: no model of {kind} in {form} is known; 'floorline calibrate' makes one"
+            )
+        return found
+
+    @property
+    def plain(self) -> str:
+        """The format of activations between matmuls: 16 bits at least, whatever matmuls make of them."""
+        own = self.step.precision.activations
+        return own if BYTES[own] >= 2.0 else "bf16"
+
+    def device(self, form: str) -> Device:
+        """The accelerator's figures for a format."""
+        if form not in self.devices:
+            self.devices[form] = device_of(self.cluster.accelerator, form)
+        return self.devices[form]
+
+    def weight_form(self, weights: tuple[Tensor, ...], numbers: Numbers) -> tuple[str, Num]:
+        """The format of a matmul, as tables of kernels name it, and bytes of an element of its weights."""
+        precision, own = self.step.precision, self.step.model.quantization
+        plain = precision.bytes(WEIGHT)
+        if not weights:
+            return precision.activations, precision.bytes("activations")
+        stored = program.element_bytes(weights[0], numbers, precision)
+        if own is None or weights[0].name not in numbers.stored or not float(np.min(np.asarray(stored))) < plain:
+            return PLAIN.get((precision.weights, precision.activations), precision.activations), stored
+        if own.arithmetic:
+            return ("fp8-block128" if "blocks" in own.label else QUANTISED[own.arithmetic]), stored
+        return ("int4-weight-only" if float(np.min(np.asarray(stored))) < 0.75 else "int8-weight-only"), stored
+
+
+PLAIN = {
+    ("fp4", "fp4"): "nvfp4",
+    ("int8", "int8"): "int8-smoothquant",
+    ("int8", "bf16"): "int8-weight-only",
+    ("int8", "fp16"): "int8-weight-only",
+    ("fp8", "bf16"): "int8-weight-only",
+    ("fp8", "fp16"): "int8-weight-only",
+    ("int4", "bf16"): "int4-weight-only",
+    ("int4", "fp16"): "int4-weight-only",
+    ("fp4", "bf16"): "int4-weight-only",
+    ("fp4", "fp16"): "int4-weight-only",
+}
+"""Formats of weights and activations, where they are not one of 8 bits or more, as tables of kernels name them."""
+
+QUANTISED = {"fp8": "fp8", "int8": "int8-smoothquant", "fp4": "nvfp4"}
+"""Arithmetic of a quantised checkpoint, as tables of kernels name it."""
+
+
+def sizes_of(sized: Sized, numbers: Numbers) -> dict[str, Num]:
+    """Sizes as numbers; those of several matrices added."""
+    return {name: total(numbers.value(p) for p in products) for name, products in sized.sizes.items()}
+
+
+def matmul(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
+    """A matmul, or several side by side: one for each of a batch has its own columns."""
+    del row
+    form, stored = t.weight_form(sized.weights, numbers)
+    found, s = t.model("matmul", form), sizes_of(sized, numbers)
+    usual = width_of(form)
+    width = Width(stored, usual.activations, usual.result, usual.cache)
+    return KernelTime(
+        "matmul", matmul_time(found.fitted.model, t.device(form), width, s["m"], s["n"] * s["batch"], s["k"]), found, s
+    )
+
+
+def attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
+    """Attention in one launch: of single tokens over a cache, or of a prompt."""
+    del row
+    s, narrow = sizes_of(sized, numbers), t.step.precision.activations == "fp8" and not t.step.decoding
+    dtype = "fp8" if narrow else t.plain
+    form = form_of(dtype, t.step.precision.kv_cache)
+    kind = "decode_attention" if t.step.decoding else "prefill_attention"
+    found, usual = t.model(kind, form), width_of(*formats_of(form))
+    time = decode_attention_time if t.step.decoding else prefill_attention_time
+    visible = number(numbers.share(sized.share)) if sized.share else 1.0
+    sizes = Attention(**s, visible=visible)
+    return KernelTime(kind, time(found.fitted.model, t.device(dtype), usual, sizes), found, s)
+
+
+def experts(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
+    """An expert layer whose tokens choose among equally likely experts; without a gate it has two matrices of three."""
+    del row
+    form, stored = t.weight_form(sized.weights, numbers)
+    found, s = t.model("experts", form), sizes_of(sized, numbers)
+    ranks, chosen = numbers.letter(EXPERTS) / s["experts"], numbers.letter("k")
+    inner = s["inner"] * s["matrices"] / 3.0
+    tokens, count = s["pairs"] * ranks / chosen, numbers.letter(EXPERTS)
+    load = at_random(tokens, count, chosen, ranks)
+    local = replace(
+        found.fitted.model, remote=0.0
+    )  # what benchmarks of one engine's kernel add for other ranks' tokens
+    seconds = experts_time(local, t.device(form), stored, load, tokens, inner, s["width"], count, chosen, ranks)
+    return KernelTime("experts", seconds, found, s)
+
+
+def element_wise(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
+    """Element-wise work in a launch of its own."""
+    del row
+    s = sizes_of(sized, numbers)
+    found, device = t.model(sized.share, t.plain), t.device(t.plain)
+    seconds = element_wise_time(found.fitted.model, device, sized.share, BYTES[t.plain], s["rows"], s["columns"])
+    return KernelTime("element-wise", seconds, found, s)
+
+
+def joined(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
+    """Element-wise work that the next launch does on its way: what it reads and writes beside that launch's own."""
+    del sized
+    precision = t.step.precision
+    found, device = t.model("add", t.plain), t.device(t.plain)
+    moved = program.price(row, numbers, precision).bytes
+    again = total(numbers.value(p.elements) for p in row.writes) * precision.bytes("activations")
+    return KernelTime(
+        "element-wise", traffic_time(found.fitted.model, device, moved - again), found, {"bytes": moved - again}
+    )
+
+
+def scan(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
+    """A walk along tokens or a convolution: no measured kernels of it are known, so its roofline at usual shares."""
+    del sized
+    precision = t.step.precision
+    found, device, cost = (
+        t.model("add", t.plain),
+        t.device(precision.activations),
+        program.price(row, numbers, precision),
+    )
+    bound = maximum(cost.flops / (device.peak * SCAN_COMPUTE), cost.bytes / (device.bandwidth * SCAN_MEMORY))
+    return KernelTime(
+        "scan",
+        found.fitted.model.launch + bound,
+        replace(found, how="assumed", wider=SCAN_WIDER),
+        {"flops": cost.flops, "bytes": cost.bytes},
+    )
+
+
+def message(t: KernelTimes, numbers: Numbers, row: Row) -> tuple[KernelTime, ...]:
+    """A collective: inside a node by its model, between nodes by a start and a share of the network's bandwidth."""
+    assert row.message is not None
+    kind, axes, ways = row.message.kind, row.message.axes, levels(t.cluster)
+    buffer, _ = program.message_size(row.message, numbers, t.step.precision)
+    inside = numbers.members(axes, ways[0].outer)
+    own = t.engine_all_reduce() if kind == "all_reduce" else None
+    found = own or t.model("collectives", "fp16")
+    device, several = t.device(t.step.precision.activations), np.asarray(inside) > 1.0
+    ranks = maximum(inside, 2.0)
+    if own is not None:
+        near = engine_all_reduce_time(own.fitted.model, device, buffer, ranks)
+    else:
+        near = collective_time(found.fitted.model, device, kind, buffer, ranks)
+    times = [KernelTime("collectives", where(several, near, 0.0), found, {"bytes": buffer, "ranks": inside})]
+    parts = staged(kind, buffer, axes, numbers, ways)
+    for sent, way in zip(parts[1:], ways[1:], strict=True):
+        start = where(np.asarray(sent) > 0.0, NETWORK_START, 0.0)
+        far = start + sent / (staged_rate(axes, numbers, way) * NETWORK_SHARE)
+        times.append(KernelTime("network", far, replace(found, how="assumed", wider=NETWORK_WIDER), {"bytes": sent}))
+    return tuple(times)
+
+
+SCAN_COMPUTE, SCAN_MEMORY, SCAN_WIDER = 0.3, 0.7, 0.5
+"""Shares of the peak and of the memory bandwidth that a scan is taken to reach, and how much wider its interval is: assumptions."""
+
+NETWORK_START, NETWORK_SHARE, NETWORK_WIDER = 30e-6, 0.8, 0.5
+"""Start of a message between nodes [s], its share of the bandwidth, and how much wider its interval is: assumptions, since no
+measured kernels are of a stated modern network."""
+
+TIMES: dict[str, Callable[[KernelTimes, Sized, Numbers, Row], KernelTime]] = {
+    "matmul": matmul,
+    "attention": attention,
+    "experts": experts,
+    "element-wise": element_wise,
+    "joined": joined,
+    "scan": scan,
+}
+"""Kind of launch → its time."""

@@ -1,0 +1,49 @@
+"""The software that runs a model: whose kernels, how the host starts them, and its own time for each step. No formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from floorline.num import Num
+from floorline.specs.fields import check, choice, spec
+
+LAUNCHES = ("graph", "compiled", "eager")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What the expected time assumes of the software. Every default is an assumption with a source, in ``catalogue/engines.toml``.
+
+    name     of the catalogue, or one's own
+    title    for people
+    kernels  whose kernels are taken where calibrations tell engines apart, as tables of kernels name it; "" for the median
+    sources  references of the figures
+
+    >>> Engine().launch
+    'graph'
+    """
+
+    name: str = "any"
+    title: str = "kernels of the median engine, in a captured graph"
+    kernels: str = ""
+    launch: str = choice("how the host starts kernels: in a captured graph, compiled, or one by one", LAUNCHES, "graph")
+    launch_time: Num = spec(
+        "what the host takes to start a kernel, where it starts each",
+        unit="s",
+        default=0.0,
+        least=0.0,
+        most=1.0,
+        whole=False,
+    )
+    step_time: Num = spec(
+        "the engine's own time for each step, beside its kernels",
+        unit="s",
+        default=0.0,
+        least=0.0,
+        most=10.0,
+        whole=False,
+    )
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(self)
