@@ -238,6 +238,16 @@ def accuracy() -> str:
         "`validation/calibrate.py` makes all of it again; `floorline calibrate KERNELS.csv` does it for kernels of your own; "
         "[times](times.md) says what the models are.",
     ]
+    totals = sorted(row for name in calibrated() if (c := shipped(name)) for row in summary(c))
+    parts += [
+        "## All together",
+        "Each row of the measured kernels is priced as `validate` does it, by the model of its engine; both times are then medians "
+        "over the engines that measured a shape. Of expert layers every engine, kernel and routing is a shape of its own.",
+        table(
+            ("kernels", "accelerator", "format", "shapes", "held out", "median", "p90", "in the interval", "spread"),
+            totals,
+        ),
+    ]
     head = (
         "accelerator",
         "format",

@@ -50,9 +50,10 @@ def expected(kernels: Kernels, accelerator: Accelerator, without: frozenset[str]
         if chosen is None or kind is None:
             continue
         part = {name: values[rows] for name, values in columns.items()}
-        times = np.where(
-            rows_of_kind(kernels, kind)[rows], priced(chosen, accelerator, dtype or "bf16", cache, part), np.nan
-        )
+        here = rows_of_kind(kernels, kind)[rows]
+        if kind.inside and accelerator.links:
+            here &= ~(part["gpus"] > accelerator.links[0].domain)
+        times = np.where(here, priced(chosen, accelerator, dtype or "bf16", cache, part), np.nan)
         below, above = chosen.interval(times)
         median[rows], low[rows], high[rows] = times, times * np.exp(below), times * np.exp(above)
         for row in rows:

@@ -19,7 +19,7 @@ from floorline.efficiency.experts import Experts, Grouped, even, experts_time, g
 from floorline.efficiency.matmul import LIBRARIES as MATMUL_LIBRARIES
 from floorline.efficiency.matmul import Matmul, matmul_time
 from floorline.efficiency.prefill_attention import PrefillAttention, prefill_attention_time
-from floorline.kernels.columns import COLLECTIVES
+from floorline.kernels.columns import COLLECTIVES, with_names
 from floorline.kernels.table import Kernels
 from floorline.kernels.work import pairs, stated
 from floorline.num import Array, Num
@@ -43,6 +43,7 @@ class Kind:
     variants of a format: words of the parameters among which a fit takes the best
     weights  of the median, 90th percentile and mean of errors in what its fits are judged by
     hints    parameters from which further searches start
+    inside   whether it holds inside a node alone
     median   whether the median over all software is fitted too: not where each measures other shapes
     """
 
@@ -58,6 +59,7 @@ class Kind:
     variants: Callable[[str], tuple[Mapping[str, str], ...]] = lambda form: ({},)
     weights: Weights = USUAL
     hints: tuple[Mapping[str, float], ...] = ()
+    inside: bool = False
     median: bool = True
 
     def software(self, kernels: Kernels) -> list[str]:
@@ -218,6 +220,7 @@ KINDS = {
             (),
             100,
             8,
+            inside=True,
         ),
         Kind(
             "engine_all_reduce",
@@ -229,6 +232,7 @@ KINDS = {
             ("framework", "kernel"),
             40,
             8,
+            inside=True,
         ),
     )
 }
@@ -251,7 +255,9 @@ def kind_of(op: str, framework: str) -> Kind | None:
 
 def rows_of_kind(kernels: Kernels, kind: Kind) -> np.ndarray[Any, Any]:
     """Which rows of a table are of a kind: of collectives, those inside a node."""
-    words, node = kernels.words, kernels.numbers["node_size"]
+    words, node = kernels.words, stated(kernels.numbers["node_size"], np.inf)
     names = zip(map(str, words["op"]), map(str, words["framework"]), strict=True)
     chosen = np.asarray([kind_of(*pair) is kind for pair in names], dtype=bool)
-    return chosen & ~(kernels.numbers["gpus"] > np.where(np.isnan(node), np.inf, node))
+    if not kind.inside:
+        return chosen
+    return chosen & ~(kernels.numbers["gpus"] > node) & (with_names(kernels)["nodes"] <= 1.0)

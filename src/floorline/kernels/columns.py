@@ -15,6 +15,7 @@ VALUE_WIDTH = re.compile(r"v_head_dim=(\d+)")
 EACH = re.compile(r"tokens_per_expert=(\d+)")
 SKEW = re.compile(r"power_law_([\d.]+)")
 RANKS = re.compile(r"tp=(\d+)")
+NODES = re.compile(r"nodes=(\d+)")
 
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 """Kinds of collectives; their index is the column "collective"."""
@@ -39,6 +40,7 @@ def with_names(kernels: Kernels) -> Mapping[str, Array]:
     skew         exponent of the power law that routing follows, 0 for balanced
     collective   index in ``COLLECTIVES``, nan for others
     experts, ranks  of an expert layer, as its benchmark uses them
+    nodes        of a collective, 1 where the name has none
     whole        bytes of a collective's whole buffer
     row          elements of a row of an element-wise operator
     """
@@ -55,6 +57,7 @@ def with_names(kernels: Kernels) -> Mapping[str, Array]:
         "skew": stated(in_names(SKEW, [str(word) for word in kernels.words["routing"]]), 0.0),
         "collective": np.asarray([float(COLLECTIVES.index(op)) if op in COLLECTIVES else np.nan for op in ops]),
         **gated(kernels),
+        "nodes": stated(in_names(NODES, names), 1.0),
         "whole": numbers["bytes"] * np.where(shared, numbers["gpus"], 1.0),
         "row": np.where(kernels.words["op"] == "rope", rotated(names), numbers["n"]),
     }
