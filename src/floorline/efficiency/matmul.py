@@ -150,8 +150,7 @@ def matmul_time(p: Matmul, device: Device, width: Width, m: Num, n: Num, k: Num,
     >>> from dataclasses import fields
     >>> start = Matmul(*(f.metadata["start"] for f in fields(Matmul) if f.metadata))
     >>> h100 = Device(132.0, 989.4e12, 3.35e12, 50e6)
-    >>> best = LIBRARIES["any"]
-    >>> times = [float(matmul_time(start, h100, Width(), best, m, 8192.0, 8192.0)) for m in (1.0, 64.0, 8192.0)]
+    >>> times = [float(matmul_time(start, h100, Width(), m, 8192.0, 8192.0)) for m in (1.0, 64.0, 8192.0)]
     >>> times[0] < 60e-6 < times[2], bool(2 * 8192.0**3 / 989.4e12 < times[2])
     (True, True)
     """
