@@ -19,6 +19,7 @@ from floorline.efficiency.decode_attention import decode_attention_time
 from floorline.efficiency.device import Device, Width
 from floorline.efficiency.element_wise import OPERATORS, element_wise_time
 from floorline.efficiency.engine_all_reduce import engine_all_reduce_time
+from floorline.efficiency.exchange import exchange_time
 from floorline.efficiency.experts import at_random, even, experts_time, grouped_matmul_time, skewed
 from floorline.efficiency.matmul import matmul_time
 from floorline.efficiency.prefill_attention import prefill_attention_time
@@ -114,6 +115,20 @@ LAWS = (
         lambda p, d, w, s: engine_all_reduce_time(p, d, s["bytes"], s["ranks"] + 1.0),
         {"bytes": 1e10, "ranks": 7.0},
         lambda d, w, s: 0.0,
+    ),
+    *(
+        Law(
+            kind,
+            lambda p, d, w, s, quick=quick: exchange_time(  # type: ignore[misc]
+                p, d, quick, 2.0, s["m"], s["n"], s["chosen"], 64.0, s["ranks"] + 1.0
+            ),
+            {"m": 100_000.0, "n": 10_000.0, "chosen": 16.0, "ranks": 7.0},
+            lambda d, w, s, quick=quick: (  # type: ignore[misc]
+                (s["chosen"] if quick else 1.0) * s["ranks"] / (s["ranks"] + 1.0) * 2.0 * s["m"] * s["n"] / d.link
+            ),
+        )
+        for kind in ("dispatch", "combine")
+        for quick in (0.0, 1.0)
     ),
 )
 MODELS = [m for name in calibrated() if (c := shipped(name)) is not None for m in c.models.values()]

@@ -17,15 +17,16 @@ from floorline.kernels.table import read
 KERNELS = Path(__file__).parent / "kernels"
 DATE = "2026-11-22"
 ALL = ("collectives_nccl_intranode", "collectives_custom_allreduce")
+EXCHANGES = ("collectives_moe_a2a", "collectives_deepep")
 FILES = {
     "a100-sxm-80gb": (
         "gemm_a100_l40s", "attention_prefill_a100_l40s", "attention_decode_a100_l40s", "moe_a100", "vidur_elementwise", *ALL
     ),
     "l40s": ("gemm_a100_l40s", "attention_prefill_a100_l40s", "attention_decode_a100_l40s", *ALL),
-    "h100-sxm": ("gemm_h100", "attention_prefill_h100", "attention_decode_h100", "moe_h100", "vidur_elementwise", *ALL),
-    "h200-sxm": ("gemm_h200", "attention_prefill_h200", "attention_decode_h200", "moe_h200", *ALL),
-    "b200-sxm": ("gemm_b200", "attention_prefill_b200", "attention_decode_b200", "moe_b200", *ALL),
-    "gb200": ("gemm_other", "attention_prefill_other", "attention_decode_other", *ALL),
+    "h100-sxm": ("gemm_h100", "attention_prefill_h100", "attention_decode_h100", "moe_h100", "vidur_elementwise", *ALL, *EXCHANGES),
+    "h200-sxm": ("gemm_h200", "attention_prefill_h200", "attention_decode_h200", "moe_h200", *ALL, *EXCHANGES),
+    "b200-sxm": ("gemm_b200", "attention_prefill_b200", "attention_decode_b200", "moe_b200", *ALL, *EXCHANGES),
+    "gb200": ("gemm_other", "attention_prefill_other", "attention_decode_other", *ALL, *EXCHANGES),
     "arc-b60": ("gemm_other", "attention_prefill_other", "attention_decode_other", *ALL),
     "a40": ("vidur_gemm", "vidur_elementwise"),
     "h20": ("infersim_h20_h800",),

@@ -15,6 +15,7 @@ from floorline.efficiency.decode_attention import DecodeAttention, decode_attent
 from floorline.efficiency.device import Device, Width
 from floorline.efficiency.element_wise import OPERATORS, ElementWise, element_wise_time
 from floorline.efficiency.engine_all_reduce import EngineAllReduce, engine_all_reduce_time
+from floorline.efficiency.exchange import Exchange, exchange_time
 from floorline.efficiency.experts import Experts, Grouped, even, experts_time, grouped_matmul_time, routed
 from floorline.efficiency.matmul import LIBRARIES as MATMUL_LIBRARIES
 from floorline.efficiency.matmul import Matmul, matmul_time
@@ -150,6 +151,16 @@ def engine_all_reduce(p: EngineAllReduce, device: Device, width: Width, c: Colum
     return engine_all_reduce_time(p, device, c["bytes"], c["gpus"])
 
 
+def dispatched(p: Exchange, device: Device, width: Width, c: Columns) -> Num:
+    """Tokens to the ranks of their experts, in the format of the experts' inputs."""
+    return exchange_time(p, device, c["quick"], width.activations, c["m"], c["k"], c["n"], c["batch"], c["gpus"])
+
+
+def combined(p: Exchange, device: Device, width: Width, c: Columns) -> Num:
+    """What experts made, back to the ranks of its tokens: 16 bits whatever the format of their inputs."""
+    return exchange_time(p, device, c["quick"], width.result, c["m"], c["k"], c["n"], c["batch"], c["gpus"])
+
+
 STEADY: Weights = (0.5, 0.3, 1.0)
 """For kinds of many parameters and few shapes: the mean is less at the mercy of single shapes than the median."""
 
@@ -233,6 +244,22 @@ KINDS = {
             40,
             8,
             inside=True,
+        ),
+        *(
+            Kind(
+                name,
+                f"expert parallel, {name}",
+                (f"moe_{name}",),
+                ("m", "n", "k", "batch", "gpus", "quick"),
+                Exchange,
+                time,
+                ("framework", "kernel"),
+                40,
+                4,
+                inside=True,
+                median=False,
+            )
+            for name, time in (("dispatch", dispatched), ("combine", combined))
         ),
     )
 }

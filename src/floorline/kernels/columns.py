@@ -31,6 +31,10 @@ SHARES = "oneccl"
 """A library whose benchmark counts a rank's share of an all-gather, where nccl-tests counts what is gathered."""
 
 
+QUICK = re.compile(r"_ll\b|-LL|generation|low_latency")
+"""Kernels that send a copy of a token to each expert, rather than to each rank."""
+
+
 def with_names(kernels: Kernels) -> Mapping[str, Array]:
     """The numbers, and those that words hold.
 
@@ -42,6 +46,7 @@ def with_names(kernels: Kernels) -> Mapping[str, Array]:
     experts, ranks  of an expert layer, as its benchmark uses them
     nodes        of a collective, 1 where the name has none
     whole        bytes of a collective's whole buffer
+    quick        1 where an exchange of tokens is a low-latency kernel's, else 0
     row          elements of a row of an element-wise operator
     """
     names = [str(name) for name in kernels.words["kernel"]]
@@ -59,6 +64,7 @@ def with_names(kernels: Kernels) -> Mapping[str, Array]:
         **gated(kernels),
         "nodes": stated(in_names(NODES, names), 1.0),
         "whole": numbers["bytes"] * np.where(shared, numbers["gpus"], 1.0),
+        "quick": np.asarray([1.0 if QUICK.search(name) else 0.0 for name in names]),
         "row": np.where(kernels.words["op"] == "rope", rotated(names), numbers["n"]),
     }
 
