@@ -73,6 +73,12 @@ class Expectation(Result):
         return any(share.inherited for share in self.kinds.values())
 
     @property
+    def accelerators(self) -> tuple[str, ...]:
+        """Those whose measured kernels it comes from."""
+        sources = (source for share in self.kinds.values() for source in share.sources)
+        return tuple(dict.fromkeys(source.split(",")[0] for source in sources))
+
+    @property
     def kernels(self) -> Num:
         """All kernels, one after another [s]."""
         return total(share.seconds for share in self.kinds.values())

@@ -15,7 +15,7 @@ from floorline.calibrate.kinds import DISPATCHED
 from floorline.efficiency.attention import Attention
 from floorline.efficiency.collectives import collective_time
 from floorline.efficiency.decode_attention import decode_attention_time
-from floorline.efficiency.device import Device, Width
+from floorline.efficiency.device import Device
 from floorline.efficiency.element_wise import element_wise_time, traffic_time
 from floorline.efficiency.engine_all_reduce import engine_all_reduce_time
 from floorline.efficiency.experts import at_random, experts_time
@@ -24,7 +24,7 @@ from floorline.efficiency.prefill_attention import prefill_attention_time
 from floorline.errors import BadInput
 from floorline.kernel_sizes import EXPERTS, Sized
 from floorline.letters import Numbers
-from floorline.network import levels, staged, staged_rate
+from floorline.network import levels, sending
 from floorline.num import Num, maximum, number, total, where
 from floorline.program import Row
 from floorline.specs.cluster import Cluster
@@ -77,22 +77,19 @@ class KernelTimes:
             return message(self, numbers, row)
         return tuple(TIMES[sized.kind](self, sized, numbers, row) for sized in row.sized if sized.kind in TIMES)
 
-    def engine_all_reduce(self) -> Chosen | None:
-        """The model of an engine's own all-reduce; None where nothing is known of one."""
-        key = ("engine_all_reduce", "bf16")
-        if key not in self.models:
-            self.models[key] = choose(self.cluster.accelerator, *key, self.engine)
-        return self.models[key]
+    def known(self, kind: str, form: str) -> Chosen | None:
+        """The fitted model of a kind for some formats; None where there is none."""
+        if (kind, form) not in self.models:
+            engine = "" if (self.engine, form) in DISPATCHED else self.engine
+            self.models[kind, form] = choose(self.cluster.accelerator, kind, form, engine)
+        return self.models[kind, form]
 
     def model(self, kind: str, form: str) -> Chosen:
         """The fitted model of a kind for some formats.
 
         raises NoModel where there is none
         """
-        if (kind, form) not in self.models:
-            engine = "" if (self.engine, form) in DISPATCHED else self.engine
-            self.models[kind, form] = choose(self.cluster.accelerator, kind, form, engine)
-        found = self.models[kind, form]
+        found = self.known(kind, form)
         if found is None:
             raise NoModel(
                 f"{self.cluster.accelerator.name}: no model of {kind} in {form} is known; 'floorline calibrate' makes one"
@@ -153,8 +150,7 @@ def matmul(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTi
     del row
     form, stored = t.weight_form(sized.weights, numbers)
     found, s = t.model("matmul", form), sizes_of(sized, numbers)
-    usual = width_of(form)
-    width = Width(stored, usual.activations, usual.result, usual.cache)
+    width = replace(width_of(form), weights=stored)
     return KernelTime(
         "matmul", matmul_time(found.fitted.model, t.device(form), width, s["m"], s["n"] * s["batch"], s["k"]), found, s
     )
@@ -235,7 +231,7 @@ def message(t: KernelTimes, numbers: Numbers, row: Row) -> tuple[KernelTime, ...
     kind, axes, ways = row.message.kind, row.message.axes, levels(t.cluster)
     buffer, _ = program.message_size(row.message, numbers, t.step.precision)
     inside = numbers.members(axes, ways[0].outer)
-    own = t.engine_all_reduce() if kind == "all_reduce" else None
+    own = t.known("engine_all_reduce", "bf16") if kind == "all_reduce" else None
     found = own or t.model("collectives", "fp16")
     device, several = t.device(t.step.precision.activations), np.asarray(inside) > 1.0
     ranks = maximum(inside, 2.0)
@@ -244,10 +240,9 @@ def message(t: KernelTimes, numbers: Numbers, row: Row) -> tuple[KernelTime, ...
     else:
         near = collective_time(found.fitted.model, device, kind, buffer, ranks)
     times = [KernelTime("collectives", where(several, near, 0.0), found, {"bytes": buffer, "ranks": inside})]
-    parts = staged(kind, buffer, axes, numbers, ways)
-    for sent, way in zip(parts[1:], ways[1:], strict=True):
+    for _, sent, rate in sending(kind, buffer, axes, numbers, ways[1:]):
         start = where(np.asarray(sent) > 0.0, NETWORK_START, 0.0)
-        far = start + sent / (staged_rate(axes, numbers, way) * NETWORK_SHARE)
+        far = start + sent / (rate * NETWORK_SHARE)
         times.append(KernelTime("network", far, replace(found, how="assumed", wider=NETWORK_WIDER), {"bytes": sent}))
     return tuple(times)
 

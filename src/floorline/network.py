@@ -6,7 +6,7 @@ level talk there, and share the way out of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from floorline.formulas.collectives import (
@@ -157,6 +157,14 @@ def passed(buffer: Num, ranks: Num, beyond: Num, link: Link, rate: Num) -> Num:
 def staged(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, ways: tuple[Level, ...]) -> tuple[Num, ...]:
     """Bytes that a device sends on each level."""
     return tuple(staged_bytes(kind, buffer, axes, numbers, level) for level in ways)
+
+
+def sending(
+    kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers, ways: tuple[Level, ...]
+) -> Iterator[tuple[Link, Num, Num]]:
+    """A message level by level: the link, bytes that a device sends on it [B], and at what rate [B/s]."""
+    for sent, way in zip(staged(kind, buffer, axes, numbers, ways), ways, strict=True):
+        yield way.link, sent, staged_rate(axes, numbers, way)
 
 
 def staged_rate(axes: tuple[str, ...], numbers: Numbers, level: Level) -> Num:

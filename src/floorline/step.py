@@ -15,7 +15,7 @@ from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers
 from floorline.masks import chunk, selected
-from floorline.network import Level, Talk, levels, staged, staged_rate
+from floorline.network import Level, Talk, levels, sending
 from floorline.num import Num, all_true, floor, maximum, number, total
 from floorline.op import Collective
 from floorline.parallel.plan import Plan, degrees, plan
@@ -194,11 +194,9 @@ class Step:
     def sending(
         self, message: Collective, numbers: Numbers, ways: tuple[Level, ...]
     ) -> Iterator[tuple[Link, Num, Num]]:
-        """A message level by level: the link, bytes that a device sends on it [B], and at what rate [B/s]."""
+        """A message of a launch level by level, as ``network.sending`` has it."""
         buffer, _ = program.message_size(message, numbers, self.precision)
-        parts = staged(message.kind, buffer, message.axes, numbers, ways)
-        for sent, way in zip(parts, ways, strict=True):
-            yield way.link, sent, staged_rate(message.axes, numbers, way)
+        return sending(message.kind, buffer, message.axes, numbers, ways)
 
     def floor(self, cluster: Cluster) -> Floor:
         """What physics allows: the largest of all arithmetic, all compulsory traffic and all messages.

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from floorline.calibrate.devices import device_of, width_of
-from floorline.calibrate.fit import form_of
-from floorline.calibrate.inherit import Chosen, choose
-from floorline.calibrate.kinds import KINDS, kind_of, rows_of_kind
+from floorline.calibrate.fit import form_of, predicted
+from floorline.calibrate.inherit import choose
+from floorline.calibrate.kinds import kind_of, rows_of_kind
 from floorline.kernels.columns import with_names
 from floorline.kernels.table import Kernels
 from floorline.num import Array
@@ -40,29 +39,22 @@ def expected(kernels: Kernels, accelerator: Accelerator, without: frozenset[str]
     without  accelerators whose calibrations are not used
     """
     op, dtype, cache = (str(kernels.words[name][0]) for name in ("op", "dtype", "kv_dtype"))
-    columns = with_names(kernels)
+    columns, form = with_names(kernels), form_of(dtype or "bf16", cache)
     median, low, high = (np.full(len(kernels), np.nan) for _ in range(3))
     source = [""] * len(kernels)
     for (framework, kernel), rows in kernels.groups("framework", "kernel"):
         kind = kind_of(op, framework)
         engine = "/".join({"framework": framework, "kernel": kernel}[word] for word in kind.apart) if kind else ""
-        chosen = choose(accelerator, kind.name, form_of(dtype or "bf16", cache), engine, without) if kind else None
+        chosen = choose(accelerator, kind.name, form, engine, without) if kind else None
         if chosen is None or kind is None:
             continue
         part = {name: values[rows] for name, values in columns.items()}
-        here = rows_of_kind(kernels, kind)[rows]
+        here = rows_of_kind(kernels.take(rows), kind)
         if kind.inside and accelerator.links:
             here &= ~(part["gpus"] > accelerator.links[0].domain)
-        times = np.where(here, priced(chosen, accelerator, dtype or "bf16", cache, part), np.nan)
+        times = np.where(here, predicted(kind, chosen.fitted.model, accelerator, form, part), np.nan)
         below, above = chosen.interval(times)
         median[rows], low[rows], high[rows] = times, times * np.exp(below), times * np.exp(above)
         for row in rows:
             source[row] = chosen.told
     return Expected(median, low, high, tuple(source))
-
-
-def priced(chosen: Chosen, accelerator: Accelerator, dtype: str, cache: str, columns: dict[str, Array]) -> Array:
-    """Times of some rows by a model [s]."""
-    kind = KINDS[chosen.fitted.kind]
-    device, width = device_of(accelerator, dtype), width_of(dtype, cache)
-    return np.asarray(kind.time(chosen.fitted.model, device, width, columns))

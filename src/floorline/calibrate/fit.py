@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from floorline.calibrate.devices import device_of, width_of
-from floorline.calibrate.kinds import DISPATCHED, Kind, rows_of_kind
-from floorline.calibrate.residuals import Residuals, residuals
+from floorline.calibrate.kinds import DISPATCHED, Columns, Kind, rows_of_kind
+from floorline.calibrate.residuals import Residuals, missed, residuals
 from floorline.calibrate.search import ROUNDS, better_of, nearest
 from floorline.calibrate.shapes import Shapes, engines, newest, shapes
 from floorline.errors import BadInput
@@ -55,8 +55,7 @@ class Fit:
 
     def missed(self, held: bool) -> tuple[float, float]:
         """Median and 90th percentile of the absolute errors, of the shapes that were held out or of the others."""
-        errors = np.abs(self.errors[self.shapes.held == held])
-        return float(np.median(errors)), float(np.quantile(errors, 0.9))
+        return missed(self.errors[self.shapes.held == held])
 
     @property
     def residuals(self) -> Residuals:
@@ -159,9 +158,13 @@ def evaluated(
     rows: Kernels, found: Shapes, accelerator: Accelerator, kind: Kind, form: str, engine: str, model: Any
 ) -> Fit:
     """A model with what it says of some shapes."""
+    return Fit(kind, form, engine, engines(rows), model, found, predicted(kind, model, accelerator, form, found.sizes))
+
+
+def predicted(kind: Kind, model: Any, accelerator: Accelerator, form: str, columns: Columns) -> Array:
+    """Times of measured kernels by a model [s]."""
     device, width = device_of(accelerator, formats_of(form)[0]), width_of(*formats_of(form))
-    predicted = np.asarray(kind.time(model, device, width, found.sizes))
-    return Fit(kind, form, engine, engines(rows), model, found, predicted)
+    return np.asarray(kind.time(model, device, width, columns))
 
 
 def starts(kind: Kind, start: Array) -> Iterator[Array]:

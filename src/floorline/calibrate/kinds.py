@@ -282,9 +282,10 @@ def kind_of(op: str, framework: str) -> Kind | None:
 
 def rows_of_kind(kernels: Kernels, kind: Kind) -> np.ndarray[Any, Any]:
     """Which rows of a table are of a kind: of collectives, those inside a node."""
-    words, node = kernels.words, stated(kernels.numbers["node_size"], np.inf)
-    names = zip(map(str, words["op"]), map(str, words["framework"]), strict=True)
-    chosen = np.asarray([kind_of(*pair) is kind for pair in names], dtype=bool)
+    node = stated(kernels.numbers["node_size"], np.inf)
+    chosen = np.zeros(len(kernels), dtype=bool)
+    for pair, rows in kernels.groups("op", "framework"):
+        chosen[rows] = kind_of(*pair) is kind
     if not kind.inside:
         return chosen
     return chosen & ~(kernels.numbers["gpus"] > node) & (with_names(kernels)["nodes"] <= 1.0)

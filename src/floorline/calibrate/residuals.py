@@ -49,6 +49,16 @@ def residuals(predicted: Array, found: Array) -> Residuals:
     return Residuals(rounded(ends), rounded(low), rounded(high))
 
 
+def missed(errors: Array) -> tuple[float, float]:
+    """Median and 90th percentile of absolute errors.
+
+    >>> missed(np.array([0.1, -0.1, 0.1]))
+    (0.1, 0.1)
+    """
+    size = np.abs(errors)
+    return float(np.median(size)), float(np.quantile(size, 0.9))
+
+
 def quantile(values: Array, share: float) -> float:
     """A quantile of what further values will be, not of those at hand: a little further out, as conformal intervals are.
 

@@ -9,6 +9,7 @@ import numpy as np
 from floorline.calibrate.expected import expected
 from floorline.calibrate.fit import rows_of
 from floorline.calibrate.kinds import Kind
+from floorline.calibrate.residuals import missed
 from floorline.calibrate.shapes import Shapes, shapes
 from floorline.kernels.columns import with_names
 from floorline.kernels.table import Kernels
@@ -31,8 +32,7 @@ class Score:
 
     def missed(self) -> tuple[float, float]:
         """Median and 90th percentile of the absolute errors."""
-        size = np.abs(self.errors)
-        return float(np.median(size)), float(np.quantile(size, 0.9))
+        return missed(self.errors)
 
 
 def score(

@@ -165,11 +165,9 @@ def calibrations(e: Estimate) -> dict[str, str]:
     """The calibrations that the expected times come from, each with its digest."""
     found: dict[str, str] = {}
     for phase in e.phases:
-        for share in phase.expectation.kinds.values() if phase.expectation else ():
-            for source in share.sources:
-                name = source.split(",")[0]
-                calibration = shipped(name)
-                found[name] = calibration.digest if calibration else ""
+        for name in phase.expectation.accelerators if phase.expectation else ():
+            calibration = shipped(name)
+            found[name] = calibration.digest if calibration else ""
     return found
 
 
@@ -214,7 +212,7 @@ def expectations(e: Estimate) -> list[str]:
         return [
             f"expected times: no model of {device.name}'s kernels is known; 'floorline calibrate' makes one from measured kernels"
         ]
-    sources = list(dict.fromkeys(s.split(",")[0] for x in known for share in x.kinds.values() for s in share.sources))
+    sources = dict.fromkeys(name for x in known for name in x.accelerators)
     software = e.phases[0].engine
     found = [
         f"expected: {software.title}; kernel models fitted to measured kernels of {', '.join(sources)}; the interval has 90 % of "

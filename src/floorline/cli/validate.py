@@ -13,7 +13,7 @@ LISTED = 20
 
 
 def validate(path: str, given: Given) -> None:
-    """A CSV of measured kernels or of whole runs against its floors, and matmuls against the shipped calibrations: a summary by
+    """A CSV of measured kernels or of whole runs against its floors, and kernels against the shipped calibrations: a summary by
     source (the floor's share, |ln(expected / measured)|, how many are inside the 90 % interval), and every row that beats its
     floor, which is an error in the data or in the floor."""
     from floorline.validation.report import validate as computed

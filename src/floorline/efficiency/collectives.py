@@ -16,7 +16,7 @@ from functools import partial
 
 from floorline.efficiency.device import Device
 from floorline.efficiency.parameter import parameter
-from floorline.num import Num, maximum, minimum, power, where
+from floorline.num import Num, maximum, minimum, where
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,9 @@ def fill_time(p: Collectives, size: Num) -> Num:
     return p.fill * size / (size + p.fill_size)
 
 
-def link_rate(p: Collectives, device: Device, ranks: Num) -> Num:
-    """The link's bandwidth as so many ranks find it [B/s]."""
-    return device.link / power(maximum(ranks / 2.0, 1.0), p.crowding)
-
-
 def quick_time(p: Collectives, device: Device, kind: str, share: Num, ranks: Num) -> Num:
     """A ring by LL or LL128, whichever is faster, without the launch [s]; share of a rank [B]."""
-    steps, link = STEPS[kind] * (ranks - 1.0), link_rate(p, device, ranks)
+    steps, link = STEPS[kind] * (ranks - 1.0), device.shared_link(ranks, p.crowding)
     ll = steps * (p.ll_step + share / (link * p.ll_share))
     ll128 = p.ll128_wait + steps * (p.ll128_step + share / (link * p.ll128_share))
     return minimum(ll, ll128)
@@ -79,7 +74,7 @@ def ring_time(p: Collectives, device: Device, size: Num, ranks: Num, kind: str) 
     """A collective that goes around a ring, without the launch [s]. NCCL chooses by a bound on a rank's share, which need not be
     where Simple is as fast as LL128."""
     steps, share = STEPS[kind] * (ranks - 1.0), size / ranks
-    bulk = steps * share / (link_rate(p, device, ranks) * p.ring_share) + copy_time(p, device, share)
+    bulk = steps * share / (device.shared_link(ranks, p.crowding) * p.ring_share) + copy_time(p, device, share)
     simple = p.simple_wait + steps * p.simple_step + fill_time(p, size) + bulk
     if device.adds and kind == "all_reduce":
         simple = minimum(simple, switch_time(p, device, size, ranks))
@@ -95,7 +90,7 @@ def switch_time(p: Collectives, device: Device, size: Num, ranks: Num) -> Num:
 
 def direct_time(p: Collectives, device: Device, size: Num, ranks: Num) -> Num:
     """An exchange of every rank with every other, without the launch [s]: by LL a channel a pair, by Simple all of the link."""
-    share, peers, link = size / ranks, ranks - 1.0, link_rate(p, device, ranks)
+    share, peers, link = size / ranks, ranks - 1.0, device.shared_link(ranks, p.crowding)
     ll = share / (link * p.ll_share)
     simple = p.direct_wait + fill_time(p, size) + peers * share / (link * p.direct_share) + copy_time(p, device, share)
     return peers * p.direct_step + minimum(ll, simple)
@@ -111,7 +106,7 @@ def send_time(p: Collectives, device: Device, size: Num, ranks: Num) -> Num:
 
 def broadcast_time(p: Collectives, device: Device, size: Num, ranks: Num) -> Num:
     """One rank's buffer to all others, along a ring in a pipeline, without the launch [s]."""
-    steps, link = ranks - 1.0, link_rate(p, device, ranks)
+    steps, link = ranks - 1.0, device.shared_link(ranks, p.crowding)
     ll = steps * p.ll_step + size / (link * p.ll_share)
     ll128 = p.ll128_wait + steps * p.ll128_step + size / (link * p.ll128_share)
     simple = p.simple_wait + steps * p.simple_step + fill_time(p, size) + size / (link * p.ring_share)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from floorline.num import Num, maximum
+from floorline.num import Num, maximum, power
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Device:
     adds: bool = False
     clock: Num = 1.5e9
     threads: Num = 2048.0
+
+    def shared_link(self, ranks: Num, crowding: Num) -> Num:
+        """The link's bandwidth as so many ranks find it [B/s]; crowding is the exponent by which more than two share the way."""
+        return self.link / power(maximum(ranks / 2.0, 1.0), crowding)
 
 
 @dataclass(frozen=True)

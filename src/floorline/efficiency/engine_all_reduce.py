@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from floorline.efficiency.device import Device
 from floorline.efficiency.parameter import parameter
-from floorline.num import Num, maximum, minimum, power, where
+from floorline.num import Num, minimum, power, where
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def engine_all_reduce_time(p: EngineAllReduce, device: Device, size: Num, ranks:
     size   the buffer [B]
     ranks  [-]
     """
-    peers, link = ranks - 1.0, device.link / power(maximum(ranks / 2.0, 1.0), p.crowding)
+    peers, link = ranks - 1.0, device.shared_link(ranks, p.crowding)
     one = peers * size / (link * p.one_shot_share)
     ring = 2.0 * peers / ranks * size / link
     own = p.launch + peers * p.rank + minimum(one, p.second_barrier + ring / p.two_shot_share)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from floorline.efficiency.device import Device
 from floorline.efficiency.parameter import parameter
+from floorline.formulas.experts import hit_share
 from floorline.num import Num, maximum, power, where
 
 
@@ -42,7 +43,7 @@ def reached(chosen: Num, groups: Num) -> Num:
     >>> print(round(reached(8.0, 8.0), 3))
     5.251
     """
-    return groups * (1.0 - power(maximum(1.0 - 1.0 / groups, 0.0), chosen))
+    return groups * hit_share(chosen, 1.0 / groups)
 
 
 def exchange_time(

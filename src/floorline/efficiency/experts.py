@@ -10,13 +10,14 @@ Valid for m from 1 to 10⁵ tokens and 1 to 1024 experts, on devices with multip
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from floorline.efficiency.device import Device
 from floorline.efficiency.parameter import parameter
-from floorline.num import Num, ceil, expm1, log1p, log2, maximum, minimum, power, where
+from floorline.formulas.experts import hit_share
+from floorline.num import Num, ceil, log1p, log2, maximum, minimum, power, where
 
 TILES = ((16, 64), (16, 128), (32, 128), (64, 64), (64, 128), (128, 128), (128, 256))
 """Rows of one expert, columns."""
@@ -102,8 +103,7 @@ def even(m: Num, experts: Num, chosen: Num, ranks: Num) -> Load:
 def at_random(m: Num, experts: Num, chosen: Num, ranks: Num) -> Load:
     """The expected load of a rank whose experts are all equally likely; arguments as of ``even``."""
     pairs = maximum(m * chosen / ranks, 1.0)
-    likely = minimum(chosen / experts, 1.0 - 1e-12)
-    hit = maximum(experts / ranks * -expm1(m * log1p(-likely)), 1.0)
+    hit = maximum(experts / ranks * hit_share(m, chosen / experts), 1.0)
     return Load(pairs, hit, pairs / hit, 0.0 * pairs)
 
 
@@ -139,13 +139,9 @@ def skewed(m: Num, experts: Num, chosen: Num, ranks: Num, skew: Num) -> Load:
 def routed(m: Num, experts: Num, chosen: Num, ranks: Num, skew: Num) -> Load:
     """``even`` where skew is 0, else ``skewed``."""
     flat = even(m, experts, chosen, ranks)
-    other = skewed(m, experts, chosen, ranks, where(np.asarray(skew) > 0.0, skew, 1.2))
-    return Load(
-        where(np.asarray(skew) > 0.0, other.pairs, flat.pairs),
-        where(np.asarray(skew) > 0.0, other.hit, flat.hit),
-        where(np.asarray(skew) > 0.0, other.heaviest, flat.heaviest),
-        where(np.asarray(skew) > 0.0, other.span, flat.span),
-    )
+    uneven = np.asarray(skew) > 0.0
+    other = skewed(m, experts, chosen, ranks, where(uneven, skew, 1.2))
+    return Load(*(where(uneven, getattr(other, f.name), getattr(flat, f.name)) for f in fields(Load)))
 
 
 def tiles_of(load: Load, rows: float) -> Num:

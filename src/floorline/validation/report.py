@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from floorline.calibrate.expected import Expected, expected
+from floorline.calibrate.residuals import missed
 from floorline.catalogue.accelerators import load_accelerator
 from floorline.errors import BadInput, FloorlineError
 from floorline.kernels import table
@@ -113,9 +114,10 @@ def accuracy(found: list[Row]) -> dict[str, float | None]:
     if not len(errors):
         return dict.fromkeys(("median_error", "p90_error", "bias", "coverage"))
     inside = [row.low <= row.measured <= row.high for row in found if row.low is not None and row.high is not None]
+    median, tenth = missed(errors)
     return {
-        "median_error": float(np.median(np.abs(errors))),
-        "p90_error": float(np.quantile(np.abs(errors), 0.9)),
+        "median_error": median,
+        "p90_error": tenth,
         "bias": float(np.median(errors)),
         "coverage": float(np.mean(inside)),
     }
