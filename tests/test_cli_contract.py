@@ -427,7 +427,7 @@ def test_devices() -> None:
     assert plan("--tp", "2", "--dp", "4", "--devices", "8") == (2, 4, 1, 8)
     refused = run("infer", "llama-3.1-8b", "--tp", "2", "--dp", "2", "--devices", "8")
     assert refused.status == 2
-    assert "tp·dp·cp is 4 and --devices is 8" in refused.err
+    assert "tp·dp·cp·pp is 4 and --devices is 8" in refused.err
 
 
 # Hardware by hand

@@ -219,7 +219,7 @@ CASES: dict[str, Case] = {
     "fit-tp-does-not-divide": fit("does not divide 4 query heads of ok", "--tp", "3"),
     "more-tp-than-heads": infer("does not divide 4 query heads of ok", "--tp", "8"),
     "devices-contradict": infer("and --devices is 8; expected the same", "--tp", "2", "--dp", "2", "--devices", "8"),
-    "devices-no-multiple": infer("--devices 3 is no multiple of tp·cp = 2", "--tp", "2", "--devices", "3"),
+    "devices-no-multiple": infer("--devices 3 is no multiple of tp·cp·pp = 2", "--tp", "2", "--devices", "3"),
     "ten-million-devices": infer("--devices is '1e8'; expected a whole number from 1 to 1e+07", "--devices", "1e8"),
     "beyond-learned-positions": Case(
         "1100 tokens are more than the 1024 learned positions of gpt2; shorten the input",

@@ -266,7 +266,9 @@ def suggestions(case: Case, batch: Num, length: Num) -> tuple[str, ...]:
     tp = case.parallelism.tp * 2.0
     while tp <= max(heads) and all(n % tp == 0.0 for n in heads):
         if replace(case, parallelism=replace(case.parallelism, tp=tp)).fits(batch, length):
-            found.append(f"--tp {float(tp):.0f} --devices {float(tp * case.parallelism.dp * case.parallelism.cp):.0f}")
+            found.append(
+                f"--tp {float(tp):.0f} --devices {float(tp * case.parallelism.devices / case.parallelism.tp):.0f}"
+            )
             break
         tp = tp * 2.0
     return tuple(found)

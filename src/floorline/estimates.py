@@ -21,7 +21,7 @@ from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.launches import Launch, launches
 from floorline.memory import STEP_TOKENS, UTILISATION, Memory, encoding_memory, inference_memory
-from floorline.num import Num, all_true, ceil, number, where
+from floorline.num import Num, all_true, ceil, largest, number, where
 from floorline.phases import Phase, Time
 from floorline.result import Result, exact
 from floorline.rules import broken, first_reason, reason
@@ -255,6 +255,9 @@ def check(
     asked: dict[str, Num] = {
         "tp": plan.tp,
         "dp": plan.dp,
+        "pp": plan.pp,
+        "ep": plan.ep,
+        "layers": model.layers(),
         "cp": plan.cp,
         "product": plan.devices,
         "devices": devices,
@@ -263,7 +266,9 @@ def check(
         "tokens": fewest_tokens(workload),
         "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
     }
-    first, *others = ({**asked, **shape} for shape in model.shapes())
+    shapes = model.shapes()
+    asked["most_experts"] = largest(shape["experts"] for shape in shapes)
+    first, *others = ({**asked, **shape} for shape in shapes)
     (feasible, index), values = broken(first), first
     for shape in others:  # a plan must suit every kind of layer
         suits, reasons = broken(shape)

@@ -112,7 +112,7 @@ def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expec
     fusion   which operators are one launch
     raises   NoModel where a kind of kernel has no model
     """
-    times = KernelTimes(step, cluster, engine.kernels)
+    times = KernelTimes(step, cluster, engine)
     found: dict[str, Share] = {}
     for stack, numbers in step.numbers("causal"):
         for row in step.program(stack, fusion):

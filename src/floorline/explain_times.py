@@ -125,7 +125,7 @@ def expectation(e: Estimate, phase: Phase, found: Expectation) -> Explanation:
 
 def launches_by_kind(phase: Phase) -> dict[str, list[Explanation]]:
     """Every launch of the first step with its model, sizes and parameters."""
-    times = KernelTimes(phase.step, phase.cluster, phase.engine.kernels)
+    times = KernelTimes(phase.step, phase.cluster, phase.engine)
     found: dict[str, list[Explanation]] = {}
     for stack, numbers in phase.step.numbers("causal"):
         for row in phase.step.program(stack, phase.assumptions.fusion):

@@ -74,7 +74,7 @@ def compulsory(block: Block, cut: Plan) -> Least:
     kept = {op.name for op in passes.before_cache(block)}
     flops = [pair for row in rows for pair in row.flops]
     after = tuple(p for name, p in flops if name not in kept)
-    messages = tuple(row for row in rows if row.message is not None)
+    messages = tuple(row for row in rows if row.message is not None and not row.message.routed)  # routing may need none
     routed = any("evenness" in p.tensor.touched for p in weights)
     return Least(tuple(p for _, p in flops), after, weights, (*cached, *written), messages, routed)
 

@@ -18,16 +18,19 @@ from floorline.efficiency.decode_attention import decode_attention_time
 from floorline.efficiency.device import Device
 from floorline.efficiency.element_wise import element_wise_time, traffic_time
 from floorline.efficiency.engine_all_reduce import engine_all_reduce_time
+from floorline.efficiency.exchange import exchange_time
 from floorline.efficiency.experts import at_random, experts_time
 from floorline.efficiency.matmul import matmul_time
 from floorline.efficiency.prefill_attention import prefill_attention_time
 from floorline.errors import BadInput
-from floorline.kernel_sizes import EXPERTS, Sized
+from floorline.kernel_sizes import EXPERTS, SLOTS, Sized
 from floorline.letters import Numbers
-from floorline.network import levels, sending
+from floorline.network import STAGE_SEND, levels, sending
 from floorline.num import Num, maximum, number, total, where
+from floorline.op import Collective
 from floorline.program import Row
 from floorline.specs.cluster import Cluster
+from floorline.specs.engine import Engine
 from floorline.specs.precision import BYTES
 from floorline.step import Step
 from floorline.tensor import WEIGHT, Tensor
@@ -59,12 +62,12 @@ class KernelTimes:
 
     step     what runs
     cluster  on what
-    engine   whose kernels; "" for the median over engines
+    engine   whose kernels, and by which of them it sends
     """
 
     step: Step
     cluster: Cluster
-    engine: str = ""
+    engine: Engine = field(default_factory=Engine)
     models: dict[tuple[str, str], Chosen | None] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
 
@@ -80,7 +83,10 @@ class KernelTimes:
     def known(self, kind: str, form: str) -> Chosen | None:
         """The fitted model of a kind for some formats; None where there is none."""
         if (kind, form) not in self.models:
-            engine = "" if (self.engine, form) in DISPATCHED else self.engine
+            kernels = self.engine.kernels
+            engine = self.engine.exchange(kind, self.step.decoding) or (
+                "" if (kernels, form) in DISPATCHED else kernels
+            )
             self.models[kind, form] = choose(self.cluster.accelerator, kind, form, engine)
         return self.models[kind, form]
 
@@ -227,24 +233,69 @@ def scan(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime
 
 def message(t: KernelTimes, numbers: Numbers, row: Row) -> tuple[KernelTime, ...]:
     """A collective: inside a node by its model, between nodes by a start and a share of the network's bandwidth."""
-    assert row.message is not None
-    kind, axes, ways = row.message.kind, row.message.axes, levels(t.cluster)
-    buffer, _ = program.message_size(row.message, numbers, t.step.precision)
-    inside = numbers.members(axes, ways[0].outer)
-    own = t.known("engine_all_reduce", "bf16") if kind == "all_reduce" else None
-    found = own or t.model("collectives", "fp16")
-    device, several = t.device(t.step.precision.activations), np.asarray(inside) > 1.0
-    ranks = maximum(inside, 2.0)
-    if own is not None:
-        near = engine_all_reduce_time(own.fitted.model, device, buffer, ranks)
-    else:
-        near = collective_time(found.fitted.model, device, kind, buffer, ranks)
-    times = [KernelTime("collectives", where(several, near, 0.0), found, {"bytes": buffer, "ranks": inside})]
-    for _, sent, rate in sending(kind, buffer, axes, numbers, ways[1:]):
-        start = where(np.asarray(sent) > 0.0, NETWORK_START, 0.0)
-        far = start + sent / (rate * NETWORK_SHARE)
-        times.append(KernelTime("network", far, replace(found, how="assumed", wider=NETWORK_WIDER), {"bytes": sent}))
+    sent = row.message
+    assert sent is not None
+    if sent.routed and not set(sent.message.letters) - {EXPERTS, SLOTS}:
+        return ()  # what each token's experts weigh goes with the token
+    ways = levels(t.cluster)
+    buffer, _ = program.message_size(sent, numbers, t.step.precision)
+    inside = numbers.members(sent.axes, ways[0].outer)
+    near = NEAR.get("exchange" if sent.routed else sent.kind, by_library)(
+        t, sent, numbers, buffer, maximum(inside, 2.0)
+    )
+    times = [replace(near, seconds=where(np.asarray(inside) > 1.0, near.seconds, 0.0))]
+    for _, out, rate in sending(sent.kind, buffer, sent.axes, numbers, ways[1:]):
+        start = where(np.asarray(out) > 0.0, NETWORK_START, 0.0)
+        far = start + out / (rate * NETWORK_SHARE)
+        times.append(
+            KernelTime("network", far, replace(near.model, how="assumed", wider=NETWORK_WIDER), {"bytes": out})
+        )
     return tuple(times)
+
+
+def by_library(t: KernelTimes, sent: Collective, numbers: Numbers, buffer: Num, ranks: Num) -> KernelTime:
+    """A collective of the library inside a node; a stage's message to the next is one rank's to another."""
+    del numbers
+    found, device = t.model("collectives", "fp16"), t.device(t.step.precision.activations)
+    kind, pair = ("send_recv", 2.0) if sent.kind == STAGE_SEND else (sent.kind, ranks)
+    seconds = collective_time(found.fitted.model, device, kind, buffer, pair)
+    return KernelTime("collectives", seconds, found, {"bytes": buffer, "ranks": pair})
+
+
+def all_reduce(t: KernelTimes, sent: Collective, numbers: Numbers, buffer: Num, ranks: Num) -> KernelTime:
+    """An all-reduce inside a node: by the engine's own kernel, where it has one."""
+    found = t.known("engine_all_reduce", "bf16") if t.engine.all_reduce == "own" else None
+    if found is None:
+        return by_library(t, sent, numbers, buffer, ranks)
+    device = t.device(t.step.precision.activations)
+    seconds = engine_all_reduce_time(found.fitted.model, device, buffer, ranks)
+    return KernelTime("collectives", seconds, found, {"bytes": buffer, "ranks": ranks})
+
+
+def exchange(t: KernelTimes, sent: Collective, numbers: Numbers, buffer: Num, ranks: Num) -> KernelTime:
+    """Tokens to the ranks of their experts, or back: with a low-latency kernel while decoding."""
+    form = t.plain
+    found = t.known("combine" if sent.inputs[0].name == COMBINED else "dispatch", form)
+    if found is None:
+        return by_library(t, sent, numbers, buffer, ranks)
+    chosen, width = numbers.letter("k"), numbers.letters(sent.inputs[0].letters.replace(EXPERTS, "").replace(SLOTS, ""))
+    element = t.step.precision.bytes("activations")
+    tokens = buffer / (element * width * chosen)
+    quick = 1.0 if t.step.decoding else 0.0
+    seconds = exchange_time(
+        found.fitted.model, t.device(form), quick, element, tokens, width, chosen, numbers.letter(EXPERTS), ranks
+    )
+    return KernelTime("collectives", seconds, found, {"tokens": tokens, "ranks": ranks})
+
+
+COMBINED = "yw"
+"""What experts made, on its way back."""
+
+NEAR: dict[str, Callable[[KernelTimes, Collective, Numbers, Num, Num], KernelTime]] = {
+    "all_reduce": all_reduce,
+    "exchange": exchange,
+}
+"""Kind of message → its time inside a node, where that is not the library's."""
 
 
 SCAN_COMPUTE, SCAN_MEMORY, SCAN_WIDER = 0.3, 0.7, 0.5

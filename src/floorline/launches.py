@@ -70,7 +70,7 @@ def launches(
     device, ways = cluster.accelerator, levels(cluster)
     bandwidth = device.memory_bandwidth * assumptions.memory_efficiency
     found = []
-    times = KernelTimes(step, cluster, engine.kernels) if engine is not None else None
+    times = KernelTimes(step, cluster, engine) if engine is not None else None
     masked = {id(stack): numbers for stack, numbers in step.numbers("causal")}
     for stack, numbers, row in step.rows(assumptions.fusion):
         cost = program.price(row, numbers, step.precision)

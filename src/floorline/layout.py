@@ -83,9 +83,14 @@ class Walk:
     def places(self, op: Op) -> Layout:
         """Axis → letter that an operator is cut by."""
         found: Layout = {}
+        taken: set[str] = set()
         for split in self.plan.splits:
-            whole = replace(split, otherwise=()) if isinstance(op, Route) else split  # tokens meet before they part
-            found.update({a: x for a, x in whole.places(op.letters, base(op.kernel)).items() if a not in found})
+            rules = split
+            if isinstance(op, Route):  # tokens meet before they part
+                rules = replace(split, otherwise=(), letters=split.routes or split.letters)
+            own = {a: x for a, x in rules.places(op.letters, base(op.kernel)).items() if a not in taken}
+            found.update({a: x for a, x in own.items() if a not in found})
+            taken.update(split.instead if own else ())
         return found
 
     def start(self, tensors: Iterable[Tensor]) -> None:
@@ -156,6 +161,11 @@ class Walk:
 
     def make(self, tensor: Tensor, layout: Layout) -> None:
         """Record a tensor. A further contribution to a gradient is added where the first one is."""
+        for split in self.plan.splits:
+            if split.instead and all(layout.get(a) == PARTIAL for a in split.axes):
+                layout = {a: x for a, x in layout.items() if a not in split.axes} | dict.fromkeys(
+                    split.instead, PARTIAL
+                )
         known = self.where.get(tensor.name)
         if known is None or tensor.name not in self.converted:
             self.where[tensor.name] = layout
@@ -172,7 +182,7 @@ class Walk:
         if tensor.role == TOKENS:
             return
         if tensor.is_weight:
-            before = {**layout, **dict.fromkeys(self.plan.home, FLAT)}
+            before = {**dict.fromkeys(self.plan.home, FLAT), **layout}
         elif tensor.name in self.where:
             before = self.where[tensor.name]
         else:
@@ -288,8 +298,8 @@ def update(block: Block, plan: Plan, shared: frozenset[str] = frozenset()) -> Wa
                     walk.converted[t.name] = [layout]
                     walk.change(
                         t,
-                        {**layout, **dict.fromkeys(plan.gradients, FLAT)},
-                        {**layout, **dict.fromkeys(plan.home, FLAT)},
+                        {**dict.fromkeys(plan.gradients, FLAT), **layout},
+                        {**dict.fromkeys(plan.home, FLAT), **layout},
                     )
     return walk
 

@@ -13,9 +13,9 @@ from floorline import layout, passes
 from floorline.block import Block
 from floorline.implementations import implementation
 from floorline.letters import Product
-from floorline.num import Num, floor, largest, maximum, minimum, number, total, where
+from floorline.num import Num, ceil, floor, largest, maximum, minimum, number, total, where
 from floorline.op import Collective, View
-from floorline.parallel.plan import Plan
+from floorline.parallel.plan import Plan, present
 from floorline.program import EARLIER, Piece
 from floorline.result import Result
 from floorline.step import Step
@@ -66,7 +66,7 @@ def weight_pieces(block: Block, cut: Plan) -> tuple[Piece, ...]:
     found: dict[str, Piece] = {}
     for op in block.ops:
         for t in op.weights:
-            axes = (*walk.given(t, walk.places(op), {}), *cut.home)
+            axes = {*walk.given(t, walk.places(op), {}), *cut.home}
             found.setdefault(t.name, Piece(t, Product(1.0, t.letters, axes=tuple(sorted(axes)))))
     return tuple(found.values())
 
@@ -132,20 +132,35 @@ def weight_bytes(step: Step) -> Num:
     """Weights of one rank, those of the whole model once."""
     shared: set[str] = set()
     parts: list[Num] = []
+    ends: list[Num] = []
+    fullest = fullest_stage(step)
     for stack, numbers in replace(step, modalities=tuple({s.modality for s in step.model.stacks})).numbers():
         pieces = [p for p in weight_pieces(stack.block, step.cut(stack)) if p.tensor.name not in shared]
         shared |= {p.tensor.name for p in pieces if p.tensor.is_shared}
         own = tuple(p for p in pieces if not p.tensor.is_shared)
-        parts.append(step.bytes(own, numbers) * stack.stored)
-        parts.append(step.bytes(tuple(p for p in pieces if p.tensor.is_shared), numbers))
-    found = total(parts)
+        once = step.bytes(tuple(p for p in pieces if p.tensor.is_shared), numbers)
+        if stack.is_layer:
+            parts.append(step.bytes(own, numbers) * stack.stored * fullest + once)
+        else:
+            ends.append(step.bytes(own, numbers) * stack.stored + once)
+    first, last = (ends or [0.0])[0], total(ends[1:])
+    found = total(parts) + where(number(step.parallelism.pp) > 1.0, maximum(first, last), first + last)
     return found if step.model.quantization is None else number(np.rint(found))  # an average of formats leaves crumbs
 
 
 def kv_bytes(step: Step) -> Num:
     """What one rank keeps of the tokens that the step has seen at its end: keys, values, states."""
     after = replace(step, earlier=step.earlier + step.tokens)
-    return total(after.bytes(cache_pieces(s.block, after.cut(s)), numbers) * s.repeat for s, numbers in after.numbers())
+    whole = total(
+        after.bytes(cache_pieces(s.block, after.cut(s)), numbers) * s.repeat for s, numbers in after.numbers()
+    )
+    return whole * fullest_stage(step) if present(step.parallelism.pp) else whole
+
+
+def fullest_stage(step: Step) -> Num:
+    """Share of the layers that the fullest pipeline stage has."""
+    layers, stages = step.model.layers(), step.parallelism.pp
+    return ceil(layers / stages) / layers if present(stages) else 1.0
 
 
 def activation_bytes(step: Step, fusion: str) -> Num:

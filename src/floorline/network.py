@@ -34,6 +34,9 @@ LEAST: dict[str, tuple[Bytes, Bytes]] = {
 }
 """What any algorithm must send out of a domain, and what must reach it, the network's own adding and copying included."""
 
+STAGE_SEND = "stage_send"
+"""The kind of a message from one pipeline stage to the next: of all that there are some cross a level and the others do not."""
+
 SHARE: dict[str, Callable[[Num, Num], Num]] = {
     "switch": lambda present, places: 1.0,
     "pair": lambda present, places: 1.0,
@@ -122,11 +125,18 @@ def least_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers,
     where no other domain of the level has a rank of the group."""
     ranks = numbers.ranks(axes)
     here, beyond = numbers.members(axes, level.inner), numbers.members(axes, level.outer)
+    if kind == STAGE_SEND:
+        return (handed_on(buffer, ranks, here, beyond),) * 2
     out, back = (where(beyond > here, least(buffer, ranks, here), 0.0) for least in LEAST[kind])
     if kind != "all_to_all" or level.link.topology not in TORUS:
         return out, back
     passing = passed(buffer, ranks, beyond, level.link, level.rate)
     return maximum(out, passing), maximum(back, passing)
+
+
+def handed_on(buffer: Num, ranks: Num, here: Num, beyond: Num) -> Num:
+    """Bytes on a level of one of the messages along a chain of ranks, on average: those that cross it of all that there are."""
+    return buffer * (ranks / here - ranks / beyond) / maximum(ranks - 1.0, 1.0)
 
 
 def least_rate(axes: tuple[str, ...], numbers: Numbers, level: Level) -> Num:
@@ -140,6 +150,8 @@ def staged_bytes(kind: str, buffer: Num, axes: tuple[str, ...], numbers: Numbers
     of each share; an all-to-all straight to where it goes, hop by hop in a torus."""
     ranks = numbers.ranks(axes)
     here, beyond = numbers.members(axes, level.inner), numbers.members(axes, level.outer)
+    if kind == STAGE_SEND:
+        return handed_on(buffer, ranks, here, beyond)
     if kind != "all_to_all":
         return RING[kind](buffer / here, ceil(beyond / here))
     direct = (beyond - here) / ranks * buffer

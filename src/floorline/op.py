@@ -271,7 +271,7 @@ class CacheWrite(Op):
 class Collective(Op):
     """A message between ranks, inserted where a tensor's layout changes; never written in a block.
 
-    kind     all_reduce, all_gather, reduce_scatter or all_to_all
+    kind     all_reduce, all_gather, reduce_scatter, all_to_all, or stage_send between pipeline stages
     axes     mesh axes of the group
     message  elements of the buffer of one rank: reduced, gathered (the whole), scattered (the whole) or exchanged
     """
@@ -279,6 +279,11 @@ class Collective(Op):
     kind: str
     axes: tuple[str, ...]
     message: Product
+
+    @property
+    def routed(self) -> bool:
+        """Whether it brings tokens to the ranks of their experts, or back."""
+        return self.kind == "all_to_all" and {"E", "C"} <= set(self.message.letters)
 
     def flops(self) -> tuple[Product, ...]:
         return ()

@@ -125,16 +125,18 @@ class Phase:
     @cached_property
     def serial_s(self) -> Num:
         """The textbook sum of the mean step [s]."""
-        return where(self.feasible, self.mean(self.every.serial(self.cluster, self.assumptions)), np.nan)
+        once = self.every.micro.serial(self.cluster, self.assumptions)
+        return where(self.feasible, self.mean(once * self.every.stretch), np.nan)
 
     @cached_property
     def expectation(self) -> Expectation | None:
         """What the mean step is expected to take; None where a kind of kernel has no model."""
         try:
-            found = expected(self.every, self.cluster, self.engine, self.assumptions.fusion)
+            found = expected(self.every.micro, self.cluster, self.engine, self.assumptions.fusion)
         except NoModel:
             return None
-        return found if self.contexts is None else found.averaged(self.mean)
+        stretch = self.every.stretch
+        return found.averaged(lambda once: self.mean(once * stretch))
 
     @cached_property
     def expected_s(self) -> Num | None:
@@ -156,7 +158,8 @@ class Phase:
     def mfu(self) -> Num | None:
         """Model FLOP utilisation: the least arithmetic of the mean step, over what the device's peak does in the expected time."""
         known = self.expected_s
-        return None if known is None else self.floor.flops / (known * self.step.usual(self.cluster))
+        rate = self.step.usual(self.cluster) * self.step.parallelism.pp
+        return None if known is None else self.floor.flops / (known * rate)
 
     @property
     def mbu(self) -> Num | None:
@@ -185,6 +188,8 @@ def axes(step: Step, cluster: Cluster, assumed: Assumptions, count: Num) -> int:
         plan.tp,
         plan.dp,
         plan.cp,
+        plan.pp,
+        plan.ep,
         device.memory_bandwidth,
         device.last_level_cache,
         assumed.compute_efficiency,

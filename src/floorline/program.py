@@ -12,7 +12,8 @@ from functools import cache, cached_property
 
 from floorline import layout, passes
 from floorline.block import Block
-from floorline.formulas.collectives import all_to_all_bytes, ring_all_reduce_bytes, ring_gather_bytes
+from floorline.blocks.stage import STAGE, STREAM
+from floorline.formulas.collectives import all_to_all_bytes, one_message_bytes, ring_all_reduce_bytes, ring_gather_bytes
 from floorline.implementations.implementation import Implementation
 from floorline.kernel_sizes import Sized, sized
 from floorline.letters import Numbers, Product
@@ -27,6 +28,7 @@ WIRE = {
     "all_gather": ring_gather_bytes,
     "reduce_scatter": ring_gather_bytes,
     "all_to_all": all_to_all_bytes,
+    "stage_send": one_message_bytes,
 }
 """Bytes that a rank sends, by kind of collective, for a ring."""
 
@@ -128,9 +130,23 @@ def message_size(message: Collective, numbers: Numbers, precision: Precision) ->
 @cache
 def inference(block: Block, implementation: Implementation, plan: Plan) -> tuple[Row, ...]:
     """The forward pass of inference: nothing is kept but the cache."""
+    if block is STAGE:
+        return (handed_on(plan),)
     ops = passes.inference(block)
     walk = layout.forward(block, ops, plan)
     return rows(walk.steps, block.outputs, implementation, frozenset())
+
+
+def handed_on(plan: Plan) -> Row:
+    """What a pipeline stage sends to the next: the residual stream, as its ranks hold it."""
+    axes = layout.divided(layout.Walk(plan).stream(STREAM))
+    message = Product(1.0, STREAM.letters, axes=axes)
+    name = f"{STREAM.name}.stage_send"
+    return Row(
+        name,
+        (name,),
+        message=Collective(name=name, inputs=(STREAM,), outputs=(), kind="stage_send", axes=("pp",), message=message),
+    )
 
 
 @cache

@@ -61,6 +61,28 @@ RULES = (
         "tensor parallelism {tp:g} does not divide the feed-forward width {ffn:g} of {model}; try {head_divisors}",
     ),
     Rule(
+        "tp∤expert_width",
+        lambda v: divides(v["tp"] / minimum(v["ep"], v["tp"]), v["expert_width"]),
+        "tensor parallelism {tp:g} (expert parallelism {ep:g}) does not divide the width {expert_width:g} of the experts of "
+        "{model}; try --ep {tp:g}",
+    ),
+    Rule(
+        "ep∤ranks",
+        lambda v: one_way(v["ep"], v["tp"]) & divides(v["ep"], v["tp"] * v["dp"]),
+        "expert parallelism {ep:g} does not go into tp·dp = {tp:g}·{dp:g}: it takes tensor-parallel ranks first, then "
+        "data-parallel ones; try --ep {tp:g}",
+    ),
+    Rule(
+        "ep∤experts",
+        lambda v: divides(v["ep"], v["experts"]) & (v["ep"] <= maximum(v["most_experts"], 1.0)),
+        "expert parallelism {ep:g} does not divide the {most_experts:g} experts of {model}; lower it",
+    ),
+    Rule(
+        "pp>layers",
+        lambda v: v["pp"] <= v["layers"],
+        "pipeline parallelism {pp:g} is more than the {layers:g} layers of {model}; lower it",
+    ),
+    Rule(
         "cp∤heads",
         lambda v: (
             (
@@ -80,7 +102,7 @@ RULES = (
     Rule(
         "devices",
         lambda v: v["product"] <= v["devices"],
-        "the plan takes {product:g} devices (tp·dp·cp = {tp:g}·{dp:g}·{cp:g}) and there are {devices:g}; "
+        "the plan takes {product:g} devices (tp·dp·cp·pp = {tp:g}·{dp:g}·{cp:g}·{pp:g}) and there are {devices:g}; "
         "raise --devices or lower a degree",
     ),
     Rule(

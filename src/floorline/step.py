@@ -8,9 +8,11 @@ from functools import cached_property
 
 from floorline import program
 from floorline.block import Block
+from floorline.blocks.stage import STAGE
 from floorline.errors import BadInput
 from floorline.floors import Floor, arithmetic, compulsory, count, spared
 from floorline.formulas.collectives import message_time
+from floorline.formulas.pipeline import micro_batch, pipeline_stretch
 from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers
@@ -18,7 +20,7 @@ from floorline.masks import chunk, selected
 from floorline.network import Level, Talk, levels, sending
 from floorline.num import Num, all_true, floor, maximum, number, total
 from floorline.op import Collective
-from floorline.parallel.plan import Plan, degrees, plan
+from floorline.parallel.plan import Plan, degrees, plan, present
 from floorline.program import EARLIER, Cost, Piece, Row
 from floorline.quantized import element_bytes
 from floorline.specs.accelerator import Link
@@ -121,8 +123,27 @@ class Step:
 
     @property
     def running(self) -> Iterator[Stack]:
-        """The stacks that this step runs."""
-        return (stack for stack in self.model.stacks if stack.modality in self.modalities)
+        """The stacks that this step runs, and what pipeline stages hand on between them."""
+        yield from (stack for stack in self.model.stacks if stack.modality in self.modalities)
+        if present(self.parallelism.pp):
+            yield Stack(STAGE, repeat=self.parallelism.pp - 1.0, copies=0.0)
+
+    @property
+    def sequences(self) -> Num:
+        """Sequences of one data-parallel rank [-]."""
+        return self.batch / self.parallelism.dp
+
+    @property
+    def micro(self) -> Step:
+        """The step of one of the micro-batches that pipeline stages work on at the same time."""
+        if not present(self.parallelism.pp):
+            return self
+        return replace(self, batch=micro_batch(self.sequences, self.parallelism.pp) * self.parallelism.dp)
+
+    @property
+    def stretch(self) -> Num:
+        """How much longer the batch takes than one micro-batch: while decoding, the others are in the other stages [-]."""
+        return 1.0 if self.decoding else pipeline_stretch(self.sequences, self.parallelism.pp)
 
     def block(self, stack: Stack) -> Block:
         """What a stack runs in this step: some layers do other work while decoding."""
@@ -203,7 +224,8 @@ class Step:
 
         Arithmetic is what a causal mask leaves, in the last layer only for positions whose logits are asked;
         traffic is each weight and each cached byte once, new cache written,
-        less what the last-level cache can hold from the step before; messages are what any algorithm must send.
+        less what the last-level cache can hold from the step before; messages are what any algorithm must send. Pipeline stages
+        share all of it but the weights, which a token must wait for stage by stage.
         """
         flops: Num = 0.0
         weights: Num = 0.0
@@ -226,13 +248,13 @@ class Step:
                 assert row.message is not None
                 buffer, _ = program.message_size(row.message, numbers, self.precision)
                 talk.add(row.message.kind, row.message.axes, buffer, numbers, ways, stack.repeat)
-        device = cluster.accelerator
-        moved = maximum(weights + cached - device.last_level_cache, 0.0)
+        device, stages = cluster.accelerator, self.parallelism.pp
+        moved = maximum(weights + cached / stages - device.last_level_cache * stages, 0.0)
         link, level, message = talk.slowest()
         return Floor(
-            compute=flops / self.fastest(cluster),
+            compute=flops / (self.fastest(cluster) * stages),
             memory=moved / device.memory_bandwidth,
-            link=link,
+            link=link / stages,
             flops=flops,
             weights=weights,
             cached=cached,

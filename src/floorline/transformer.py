@@ -231,7 +231,7 @@ class Transformer(Result):
         return before[self.order[-1]] if self.order else before[-1]
 
     def shapes(self) -> tuple[dict[str, Num], ...]:
-        """What a plan must divide, once for each kind of layer: heads, key/value heads, inner widths; 0 where there is none."""
+        """What a plan must divide, once for each kind of layer: heads, inner widths, experts; 0 where there is none."""
         found: dict[object, dict[str, Num]] = {}
         for stack in self.stacks:
             used = stack.block.letters
@@ -246,7 +246,9 @@ class Transformer(Result):
                         "kv_heads": has["K"],
                         "group": has["G"],
                         "head_dim": has["H"],
-                        "ffn": sizes[width] if width in used else 0.0,
+                        "ffn": sizes[width] if width in used and width != "f" else 0.0,
+                        "expert_width": sizes["f"] if width == "f" else 0.0,
+                        "experts": sizes["E"] if "E" in used else 0.0,
                     }
                     found[tuple(id(v) if np.ndim(v) else float(v) for v in shape.values())] = shape
         return tuple(found.values())

@@ -26,7 +26,8 @@ def engines() -> dict[str, Engine]:
         given: dict[str, Any] = {
             key: parse(entry[key], "s", key) for key in ("launch_time", "step_time") if key in entry
         }
-        given |= {key: entry[key] for key in ("title", "kernels", "launch") if key in entry}
+        given |= {key: entry[key] for key in ("title", "kernels", "launch", "all_reduce") if key in entry}
+        given |= {"exchanges": tuple(entry["exchanges"])} if "exchanges" in entry else {}
         found[name] = Engine(name=name, sources=tuple(entry.get("sources", ())), **given)
     return found
 

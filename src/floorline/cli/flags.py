@@ -248,16 +248,16 @@ def parallelism(given: Given) -> Parallelism:
     devices = whole(given, "devices", most=DEVICES)
     if devices is None:
         return plan
-    inner: Num = plan.tp * plan.cp
+    inner: Num = plan.tp * plan.cp * plan.pp
     if given.get("dp") is not None:
         if plan.devices != devices:
             raise Infeasible(
-                f"tp·dp·cp is {plan.devices:g} and --devices is {devices:g}; expected the same: leave one of them out"
+                f"tp·dp·cp·pp is {plan.devices:g} and --devices is {devices:g}; expected the same: leave one of them out"
             )
         return plan
     if devices % float(inner):
         raise Infeasible(
-            f"--devices {devices:g} is no multiple of tp·cp = {inner:g}; expected {inner:g} times a whole number"
+            f"--devices {devices:g} is no multiple of tp·cp·pp = {inner:g}; expected {inner:g} times a whole number"
         )
     return build(Parallelism, {**given, "dp": repr(devices / float(inner))})  # type: ignore[no-any-return]
 

@@ -58,6 +58,23 @@ def all_to_all_bytes(message: Num, ranks: Num) -> Num:
     return (ranks - 1.0) / ranks * message
 
 
+def one_message_bytes(message: Num, ranks: Num) -> Num:
+    r"""Bytes that a rank sends to the next of a chain, as pipeline stages do: nothing where it is alone.
+
+    $$V = \min(n - 1, 1)\,M$$
+
+    message  M  buffer of one rank  [B]
+    ranks    n  ranks               [-]
+    returns  V  bytes sent          [B]
+
+    Source: Huang et al. 2018 (GPipe), arXiv:1811.06965, section 2. Example: two stages hand on one buffer, one stage none.
+
+    >>> one_message_bytes(8.0, 2.0), one_message_bytes(8.0, 1.0)
+    (8.0, 0.0)
+    """
+    return minimum(ranks - 1.0, 1.0) * message
+
+
 def members_inside(domain: Num, stride: Num, ranks: Num) -> Num:
     r"""Ranks of a group that sit together in one domain, such as a box, where ranks are numbered box by box.
 

@@ -12,16 +12,20 @@ from floorline.parallel.split import Split
 AXES = ("dp",)
 
 
-def data(zero_stage: int, axes: tuple[str, ...] = AXES) -> Split:
-    """The split by batch, and by the slots of experts that its tokens fill; ``axes`` may add those of context parallelism,
-    whose ranks keep the same weights.
+def data(zero_stage: int, ranks: tuple[str, ...] = AXES, context: tuple[str, ...] = ()) -> Split:
+    """The split by batch, and by the slots of experts that its tokens fill.
+
+    ranks    its axes; of two, groups of ranks along the first keep different experts
+    context  axes of context parallelism, whose ranks keep the same weights
 
     >>> data(3).home
     ('dp',)
     """
-    letters = (("B", AXES), ("C", AXES))
+    axes, tokens = ranks + context, (("B", ranks), ("C", ranks))
     home, gradients = axes if zero_stage >= 3 else (), axes if zero_stage >= 1 else ()
-    return Split("data", axes, letters, home=home, gradients=gradients)
+    if len(ranks) == 1:
+        return Split("data", axes, tokens, home=home, gradients=gradients)
+    return Split("data", axes, (("CE", ranks[:1]), *tokens), home=home, gradients=gradients, routes=tokens)
 
 
 def degrees(dp: Num) -> dict[str, Num]:

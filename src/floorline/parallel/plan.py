@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from floorline.num import Num
-from floorline.parallel import context, data, tensor
+from floorline.parallel import context, data, experts, tensor
 from floorline.parallel.split import Letters, Split
 from floorline.specs.parallelism import Parallelism
 
@@ -48,7 +48,7 @@ class Plan:
 @cache
 def _whole(cut: Plan, letter: str) -> Plan:
     def rest(rules: Letters) -> Letters:
-        return tuple((x, axes) for x, axes in rules if x != letter)
+        return tuple((x, axes) for x, axes in rules if x[-1] != letter)
 
     return Plan.of(tuple(replace(s, letters=rest(s.letters), otherwise=rest(s.otherwise)) for s in cut.splits))
 
@@ -67,13 +67,15 @@ def plan(parallelism: Parallelism, decoding: bool = False) -> Plan:
     """
     p = parallelism
     splits: list[Split] = []
+    if present(p.ep) and present(p.tp):
+        splits.append(experts.SPLIT)
     if present(p.tp):
         splits.append(tensor.tensor(p.sequence_parallel == "yes"))
     if present(p.cp):
         splits.append(context.context(p.context, decoding))
     if present(p.dp) or (present(p.cp) and p.zero_stage != "0"):
-        shared = data.AXES + (context.AXES if present(p.cp) else ())
-        splits.append(data.data(int(p.zero_stage), shared))
+        ranks = experts.DATA if present(p.ep) else data.AXES
+        splits.append(data.data(int(p.zero_stage), ranks, context.AXES if present(p.cp) else ()))
     return Plan.of((*splits, *(e.split for e in p.extra)))
 
 
@@ -83,7 +85,14 @@ def degrees(parallelism: Parallelism, kv_heads: Num) -> dict[str, Num]:
     kv_heads  K, key/value heads of the model [-]
     """
     t = tensor.degrees(parallelism.tp, kv_heads)
-    found = {**t, **context.degrees(parallelism.cp, kv_heads / t["tpk"]), **data.degrees(parallelism.dp)}
+    found = {**t, **context.degrees(parallelism.cp, kv_heads / t["tpk"])}
+    if present(parallelism.ep):
+        found.update(experts.data_degrees(parallelism.ep, parallelism.tp, parallelism.dp))
+    else:
+        found.update(data.degrees(parallelism.dp))
+    found.update(pp=parallelism.pp)
     for extra in parallelism.extra:
         found.update(extra.ranks)
+    if present(parallelism.ep):  # last: other names of ranks that have their place
+        found.update(experts.degrees(parallelism.ep, parallelism.tp))
     return found

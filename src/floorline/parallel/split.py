@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from floorline.num import Num
 
 Letters = tuple[tuple[str, tuple[str, ...]], ...]
-"""Pairs of a letter and the axes that divide it; the first letter that an operator has takes an axis."""
+"""Pairs of a letter and the axes that divide it; the first letter that an operator has takes an axis. Of several letters
+("CE") all must be there, and the last is divided."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Split:
     kernels    kernel label → what its operators are cut by instead (Ulysses attention)
     home       mesh axes over which weights are stored in equal flat shares (ZeRO 3)
     gradients  mesh axes over which reduced gradients are shared out (ZeRO 1 to 3)
+    routes     what a route between tokens and experts is cut by instead
+    instead    axes of another split that are the same ranks under other names: what this one cuts, that one does not, and what
+               is a term of a sum on all of its own axes is one on those
     """
 
     group: str
@@ -29,6 +33,8 @@ class Split:
     kernels: tuple[tuple[str, Letters], ...] = ()
     home: tuple[str, ...] = ()
     gradients: tuple[str, ...] = ()
+    routes: Letters = ()
+    instead: tuple[str, ...] = ()
 
     def places(self, letters: str, kernel: str) -> dict[str, str]:
         """Axis → letter, for an operator with these letters in this kernel."""
@@ -59,8 +65,8 @@ class Extra:
 def chosen(rules: Letters, letters: str) -> dict[str, str]:
     """Axis → the first of its letters that is there."""
     found: dict[str, str] = {}
-    for letter, axes in rules:
-        if letter in letters:
+    for needed, axes in rules:
+        if set(needed) <= set(letters):
             for axis in axes:
-                found.setdefault(axis, letter)
+                found.setdefault(axis, needed[-1])
     return found

@@ -8,6 +8,7 @@ from floorline.num import Num
 from floorline.specs.fields import check, choice, spec
 
 LAUNCHES = ("graph", "compiled", "eager")
+EXCHANGES = ("dispatch", "combine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class Engine:
     name     of the catalogue, or one's own
     title    for people
     kernels  whose kernels are taken where calibrations tell engines apart, as tables of kernels name it; "" for the median
+    exchanges  kernels that bring tokens to experts, as the tables name them: for prompts, and for single tokens
     sources  references of the figures
 
     >>> Engine().launch
@@ -27,6 +29,9 @@ class Engine:
     title: str = "kernels of the median engine, in a captured graph"
     kernels: str = ""
     launch: str = choice("how the host starts kernels: in a captured graph, compiled, or one by one", LAUNCHES, "graph")
+    all_reduce: str = choice(
+        "whether it sums over a node's devices by kernels of its own, or by the library's", ("own", "library"), "own"
+    )
     launch_time: Num = spec(
         "what the host takes to start a kernel, where it starts each",
         unit="s",
@@ -43,7 +48,16 @@ class Engine:
         most=10.0,
         whole=False,
     )
+    exchanges: tuple[str, str] = ("", "")
     sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self)
+
+    def exchange(self, kind: str, decoding: bool) -> str:
+        """The kernels of a kind of message that brings tokens to experts or back; "" for other kinds.
+
+        >>> Engine(exchanges=("ht", "ll")).exchange("dispatch", decoding=True)
+        'll'
+        """
+        return self.exchanges[int(decoding)] if kind in EXCHANGES else ""

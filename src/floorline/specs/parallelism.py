@@ -22,6 +22,13 @@ class Parallelism:
     tp: Num = spec("tensor-parallel ranks", aliases=("--tensor-parallel-size", "--tp"), default=1, most=DEVICES)
     dp: Num = spec("data-parallel ranks", aliases=("--data-parallel-size", "--dp"), default=1, most=DEVICES)
     cp: Num = spec("context-parallel ranks", aliases=("--context-parallel-size", "--cp"), default=1, most=DEVICES)
+    pp: Num = spec("pipeline stages", aliases=("--pipeline-parallel-size", "--pp"), default=1, most=DEVICES)
+    ep: Num = spec(
+        "ranks that share the experts, of the tensor- and then of the data-parallel ones",
+        aliases=("--expert-parallel-size", "--ep"),
+        default=1,
+        most=DEVICES,
+    )
     sequence_parallel: str = choice(
         "split norms and residuals by tokens over the tensor-parallel ranks", ("no", "yes"), "no"
     )
@@ -42,8 +49,8 @@ class Parallelism:
 
     @property
     def devices(self) -> Num:
-        """The product of the degrees."""
-        result = self.tp * self.dp * self.cp
+        """The product of the degrees; those that share experts are counted already."""
+        result = self.tp * self.dp * self.cp * self.pp
         for extra in self.extra:
             result = result * extra.devices
         return result
