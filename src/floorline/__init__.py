@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from floorline.specs.workload import Encode as Encode
     from floorline.specs.workload import Generate as Generate
     from floorline.specs.workload import Prefill as Prefill
+    from floorline.specs.workload import Serve as Serve
     from floorline.specs.workload import Train as Train
     from floorline.sweeps import sweep as sweep
     from floorline.validation.report import validate as validate
@@ -47,6 +48,7 @@ PUBLIC = {
     "Encode": "specs.workload",
     "Generate": "specs.workload",
     "Prefill": "specs.workload",
+    "Serve": "specs.workload",
     "Train": "specs.workload",
     "sweep": "sweeps",
     "validate": "validation.report",

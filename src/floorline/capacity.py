@@ -10,7 +10,7 @@ import numpy as np
 
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
-from floorline.estimates import hold, spread
+from floorline.feasible import hold, spread
 from floorline.memory import (
     STEP_TOKENS,
     UTILISATION,
@@ -20,15 +20,17 @@ from floorline.memory import (
     kv_bytes,
     most,
     prefill_step,
+    weight_bytes,
 )
 from floorline.num import Num, all_true, floor, maximum, minimum, number, where
 from floorline.result import Result
 from floorline.specs.cluster import Cluster
+from floorline.specs.engine import Engine
 from floorline.specs.fields import check as check_fields
 from floorline.specs.fields import spec
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Encode, Generate
+from floorline.specs.workload import Decode, Encode, Generate, Serve
 from floorline.step import Step, generating, sourced
 from floorline.transformer import SOURCE, Transformer
 
@@ -226,6 +228,40 @@ def fit(
         source=asked.source_len,
     )
     return case.answer(asked.batch, tokens, suggest)
+
+
+def as_many_as_fit(
+    model: Transformer,
+    workload: Serve,
+    cluster: Cluster,
+    plan: Parallelism,
+    precision: Precision,
+    fusion: str,
+    most_tokens: Num,
+    engine: Engine,
+) -> Serve:
+    """A closed loop with a number of requests: as given, else as many as the engine takes and their keys and values fit.
+
+    An engine that reserves memory for a request's whole length takes fewer than one that hands it out as tokens are made, whose
+    requests are half through their output on average.
+    """
+    if workload.concurrency is not None:
+        return workload
+    budget = cluster.accelerator.usable * engine.memory_share
+    case = Case(
+        model=model,
+        cluster=cluster,
+        parallelism=plan,
+        precision=precision,
+        fusion=fusion,
+        most_tokens=most_tokens,
+        budget=budget,
+    )
+    made = workload.output_len * (1.0 if engine.reserves == "whole" else 0.5)
+    length = workload.cached_len + workload.prompt_len + made
+    weights = weight_bytes(case.prompt(plan.dp, length))
+    held = case.concurrency(weights, length)
+    return replace(workload, concurrency=maximum(minimum(held, engine.max_num_seqs * plan.dp), plan.dp))
 
 
 def last_step(model: Transformer, batch: Num, length: Num | None, source_len: Num | None) -> Decode:

@@ -15,23 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from floorline.capacity import as_many_as_fit
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
+from floorline.feasible import check, spread
 from floorline.launches import Launch, launches
 from floorline.memory import STEP_TOKENS, UTILISATION, Memory, encoding_memory, inference_memory
-from floorline.num import Num, all_true, ceil, largest, number, where
+from floorline.num import Num, all_true, maximum, number, where
 from floorline.phases import Phase, Time
 from floorline.result import Result, exact
-from floorline.rules import broken, first_reason, reason
+from floorline.rules import reason
+from floorline.serving import loop
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Decode, Encode, Generate, Prefill, Train, Workload, fewest_tokens, longest
-from floorline.step import Step, generating, reach, single
+from floorline.specs.workload import Decode, Encode, Generate, Prefill, Serve, Train, Workload, longest
+from floorline.step import Step, generating, single
 from floorline.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -128,13 +131,26 @@ class Estimate(Result):
     @property
     def output_tokens_per_s(self) -> Num:
         """Tokens a second of the whole batch if it ran at its floor: no engine makes more."""
-        return self.output_tokens / self.whole("floor_s")
+        return self.output_tokens / self.least_s
+
+    @property
+    def least_s(self) -> Num:
+        """The least time in which all of the batch's tokens are made; in a closed loop the arithmetic of some requests may hide
+        behind the traffic of others, and a prompt's weights be read for later tokens [s]."""
+        if not isinstance(self.workload, Serve):
+            return self.whole("floor_s")
+        compute = self.summed([phase.floor.compute for phase in self.phases])
+        prompts, tokens = (phase.floor for phase in self.phases)
+        later, device = self.workload.output_len - 1.0, self.cluster.accelerator
+        moved = prompts.cached + (tokens.weights + tokens.cached) * later
+        kept = device.last_level_cache * (later + 1.0)
+        return maximum(compute, maximum(moved - kept, 0.0) / device.memory_bandwidth)
 
     @property
     def rates(self) -> dict[str, Num | None]:
         """Tokens a second of the whole batch: at most, by the serial sum, and expected with its interval."""
         t = self.latency
-        found = {"ceiling": t.floor, "serial": t.serial, "expected": t.expected, "low": t.high, "high": t.low}
+        found = {"ceiling": self.least_s, "serial": t.serial, "expected": t.expected, "low": t.high, "high": t.low}
         return {name: None if time is None else self.output_tokens / time for name, time in found.items()}
 
     def fits(self, utilisation: Num = UTILISATION) -> NDArray[np.bool_]:
@@ -200,7 +216,7 @@ def estimate(
     """Times and memory of a workload.
 
     model        a Transformer, or what ``load_model`` takes
-    workload     Prefill, Decode, Generate or Encode; numbers may be arrays that broadcast
+    workload     Prefill, Decode, Generate, Serve or Encode; numbers may be arrays that broadcast
     cluster      from ``load_cluster``, or a name: as many of it as the plan takes
     parallelism  degrees; the default is one device
     precision    formats; the default is the model's own
@@ -214,8 +230,10 @@ def estimate(
     >>> bool(4.5e-3 < e.tpot.floor < 4.8e-3)  # 15 GB of weights at 3.35 TB/s
     True
     """
-    if not isinstance(workload, Prefill | Decode | Generate | Encode | Train):
-        raise BadInput(f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate or Encode")
+    if not isinstance(workload, Prefill | Decode | Generate | Serve | Encode | Train):
+        raise BadInput(
+            f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve or Encode"
+        )
     made = load_model(model)
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
@@ -223,13 +241,16 @@ def estimate(
     software = load_engine(engine)
     cluster = load_cluster(cluster, plan.devices)
     feasible, index, values = check(made, workload, cluster.devices, plan)
-    phases = tuple(
-        Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many, software)
-        for name, step, many in steps(made, workload, plan, formats, assumed.attention)
-    )
-    sequences = workload.global_batch if isinstance(workload, Train) else workload.batch
-    each = workload.output_len if isinstance(workload, Generate) else 0.0 if isinstance(workload, Encode) else 1.0
-    made_tokens = sequences * each
+    if isinstance(workload, Serve):
+        workload = as_many_as_fit(
+            made, workload, cluster, plan, formats, assumed.fusion, max_num_batched_tokens, software
+        )
+        phases = served(made, workload, cluster, plan, formats, assumed, software, max_num_batched_tokens, feasible)
+    else:
+        phases = tuple(
+            Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many, software)
+            for name, step, many in steps(made, workload, plan, formats, assumed.attention)
+        )
     alone = np.ndim(feasible) == 0 and not feasible
     why = reason(values, int(index), made.name) if alone else ""
     return Estimate(
@@ -240,7 +261,7 @@ def estimate(
         formats,
         assumed,
         phases,
-        made_tokens,
+        tokens_made(workload),
         max_num_batched_tokens,
         feasible,
         index,
@@ -248,43 +269,39 @@ def estimate(
     )
 
 
-def check(
-    model: Transformer, workload: Workload, devices: Num, plan: Parallelism
-) -> tuple[NDArray[np.bool_], NDArray[np.int_], dict[str, Num]]:
-    """Whether the plan holds every rule, which it breaks first, and the numbers that say so."""
-    asked: dict[str, Num] = {
-        "tp": plan.tp,
-        "dp": plan.dp,
-        "pp": plan.pp,
-        "ep": plan.ep,
-        "layers": model.layers(),
-        "cp": plan.cp,
-        "product": plan.devices,
-        "devices": devices,
-        "exchange": 1.0 if plan.context == "all-to-all" else 0.0,
-        "length": reach(model, workload),
-        "tokens": fewest_tokens(workload),
-        "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
-    }
-    shapes = model.shapes()
-    asked["most_experts"] = largest(shape["experts"] for shape in shapes)
-    first, *others = ({**asked, **shape} for shape in shapes)
-    (feasible, index), values = broken(first), first
-    for shape in others:  # a plan must suit every kind of layer
-        suits, reasons = broken(shape)
-        values = values if np.any(index >= 0) else shape
-        feasible, index = feasible & suits, np.where(index >= 0, index, reasons)
-    return feasible, index, values
+def served(
+    model: Transformer,
+    workload: Serve,
+    cluster: Cluster,
+    plan: Parallelism,
+    precision: Precision,
+    assumed: Assumptions,
+    engine: Engine,
+    budget: Num,
+    feasible: NDArray[np.bool_],
+) -> tuple[Phase, ...]:
+    """The phases of a closed loop: a request's way to its first token, and each later one."""
+    generating(model, "generation")
+    assert workload.concurrency is not None
+    found = loop(model, workload, plan, precision, assumed.attention, budget)
+    prompts = replace(found.alone[0], batch=workload.concurrency)
+    first = Phase("prefill", prompts, cluster, assumed, feasible, None, engine, found.first, found.alone[0])
+    later = workload.output_len - 1.0
+    return (
+        first,
+        Phase("decode", found.later.decode, cluster, assumed, feasible, later, engine, found.later, found.alone[1]),
+    )
 
 
-def hold(model: Transformer, workload: Workload, devices: Num, plan: Parallelism) -> None:
-    """Hold a plan to the rules.
-
-    raises BadInput for the first that it breaks
-    """
-    feasible, index, values = check(model, workload, devices, plan)
-    if not all_true(feasible):
-        raise BadInput(first_reason(values, feasible, index, model.name))
+def tokens_made(workload: Workload) -> Num:
+    """Tokens that a workload generates, over all of its sequences [-]."""
+    if isinstance(workload, Serve):
+        assert workload.concurrency is not None
+        return workload.concurrency * workload.output_len
+    sequences = workload.global_batch if isinstance(workload, Train) else workload.batch
+    return sequences * (
+        workload.output_len if isinstance(workload, Generate) else 0.0 if isinstance(workload, Encode) else 1.0
+    )
 
 
 def steps(
@@ -306,15 +323,6 @@ def steps(
     step = single(model, workload, plan, precision, attention)
     name = "decode" if step.decoding else "encode" if isinstance(workload, Encode) else "prefill"
     return ((name, replace(step, batch=spread(step.batch, plan.dp)), None),)
-
-
-def spread(batch: Num, replicas: Num) -> Num:
-    """Sequences over all ranks as if each data-parallel rank had as many as the fullest: what one rank's time follows.
-
-    >>> float(spread(9.0, 4.0))
-    12.0
-    """
-    return ceil(batch / replicas) * replicas
 
 
 def several(output_len: Num) -> bool:

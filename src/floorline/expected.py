@@ -88,6 +88,24 @@ class Expectation(Result):
         """The whole step [s]."""
         return self.kernels + self.host
 
+    def __add__(self, other: Expectation) -> Expectation:
+        kinds = dict(self.kinds)
+        for kind, share in other.kinds.items():
+            kinds[kind] = kinds[kind] + share if kind in kinds else share
+        return Expectation(kinds, self.host + other.host)
+
+    def times(self, factor: Num) -> Expectation:
+        """As often as that."""
+        return self.averaged(lambda once: once * factor)
+
+    def only(self, kinds: tuple[str, ...]) -> Expectation:
+        """Some kinds alone, without what the host adds."""
+        return Expectation({kind: share for kind, share in self.kinds.items() if kind in kinds}, 0.0)
+
+    def without(self, kinds: tuple[str, ...]) -> Expectation:
+        """All but some kinds."""
+        return Expectation({kind: share for kind, share in self.kinds.items() if kind not in kinds}, self.host)
+
     def averaged(self, mean: Callable[[Num], Num]) -> Expectation:
         """The mean over steps."""
         kinds: dict[str, Share] = {}

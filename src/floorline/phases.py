@@ -13,6 +13,7 @@ from floorline.floors import Floor
 from floorline.kernel_times import NoModel
 from floorline.num import Array, Num, maximum, number, where
 from floorline.result import Result
+from floorline.serving import Mixture
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
@@ -83,6 +84,8 @@ class Phase:
     engine    whose kernels, and what it adds to them
     count     how many steps at growing contexts each point has; None: a single step
     feasible  points that break no rule; the others' times are nan
+    mixture   in a closed loop: the steps that a request goes through
+    alone     in a closed loop: the step of a single request, which no schedule beats
     """
 
     name: str
@@ -92,11 +95,13 @@ class Phase:
     feasible: NDArray[np.bool_]
     count: Num | None = None
     engine: Engine = field(default_factory=Engine)
+    mixture: Mixture | None = None
+    alone: Step | None = None
 
     @cached_property
     def contexts(self) -> Contexts | None:
         """The contexts that the phase is averaged over."""
-        if self.count is None:
+        if self.count is None or self.mixture is not None:
             return None
         return Contexts.of(self.count, axes(self.step, self.cluster, self.assumptions, self.count))
 
@@ -120,11 +125,18 @@ class Phase:
     @cached_property
     def floor_s(self) -> Num:
         """The floor of the mean step [s]."""
-        return where(self.feasible, self.mean(self.parts.seconds), np.nan)
+        return where(self.feasible, self.least_s, np.nan)
+
+    @cached_property
+    def least_s(self) -> Num:
+        """The same whether the point breaks a rule or not [s]."""
+        return self.mean(self.parts.seconds) if self.alone is None else self.alone.floor(self.cluster).seconds
 
     @cached_property
     def serial_s(self) -> Num:
         """The textbook sum of the mean step [s]."""
+        if self.mixture is not None:
+            return where(self.feasible, self.mixture.serial(self.cluster, self.assumptions), np.nan)
         once = self.every.micro.serial(self.cluster, self.assumptions)
         return where(self.feasible, self.mean(once * self.every.stretch), np.nan)
 
@@ -132,6 +144,8 @@ class Phase:
     def expectation(self) -> Expectation | None:
         """What the mean step is expected to take; None where a kind of kernel has no model."""
         try:
+            if self.mixture is not None:
+                return self.mixture.expected(self.cluster, self.engine, self.assumptions.fusion)
             found = expected(self.every.micro, self.cluster, self.engine, self.assumptions.fusion)
         except NoModel:
             return None
@@ -143,7 +157,7 @@ class Phase:
         """The expected time of the mean step [s]; never less than its floor."""
         if self.expectation is None:
             return None
-        return where(self.feasible, maximum(self.expectation.seconds, self.mean(self.parts.seconds)), np.nan)
+        return where(self.feasible, maximum(self.expectation.seconds, self.least_s), np.nan)
 
     @property
     def time(self) -> Time:

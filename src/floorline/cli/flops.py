@@ -8,7 +8,7 @@ from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import Count, count
 from floorline.errors import BadInput
-from floorline.estimates import hold
+from floorline.feasible import hold
 from floorline.implementations import FUSIONS
 from floorline.report import envelope
 from floorline.specs.fields import TOKENS

@@ -32,6 +32,24 @@ class Engine:
     all_reduce: str = choice(
         "whether it sums over a node's devices by kernels of its own, or by the library's", ("own", "library"), "own"
     )
+    prompts: str = choice(
+        "whether prompts join the steps of running requests, or run alone while those wait",
+        ("joined", "alone"),
+        "joined",
+    )
+    max_num_seqs: Num = spec("requests that run at once, at most, on each data-parallel rank", default=1024, most=1e7)
+    reserves: str = choice(
+        "memory that a request takes as it begins: for its whole length, or as tokens are made",
+        ("whole", "made"),
+        "made",
+    )
+    memory_share: Num = spec(
+        "share of a device's memory that it uses, as --gpu-memory-utilization",
+        default=0.9,
+        least=1e-3,
+        most=1.0,
+        whole=False,
+    )
     launch_time: Num = spec(
         "what the host takes to start a kernel, where it starts each",
         unit="s",

@@ -107,7 +107,26 @@ class Encode:
         check(self)
 
 
-Workload = Train | Prefill | Decode | Generate | Encode
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """A closed loop: so many requests always in flight, each replaced by a new one when it ends.
+
+    >>> Serve(concurrency=64, prompt_len=1024, output_len=256).cached_len
+    0.0
+    """
+
+    concurrency: Num | None = spec(
+        "requests in flight, over all replicas; left out: as many as fit", aliases=("--max-concurrency",), default=None
+    )
+    prompt_len: Num = spec("tokens of a prompt", aliases=("--input-len", "--isl"), default=1024, most=TOKENS)
+    output_len: Num = spec("tokens to generate", aliases=("--output-len", "--osl"), default=128, least=2, most=1e6)
+    cached_len: Num = cached()
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+Workload = Train | Prefill | Decode | Generate | Serve | Encode
 
 
 def source_tokens(workload: Workload) -> Num:
@@ -116,6 +135,8 @@ def source_tokens(workload: Workload) -> Num:
     >>> source_tokens(Decode(context_len=3, source_len=512)), source_tokens(Encode(seq_len=100))
     (512.0, 100.0)
     """
+    if isinstance(workload, Serve):
+        return 0.0
     return workload.seq_len if isinstance(workload, Encode | Train) else workload.source_len
 
 
@@ -132,12 +153,12 @@ def fewest_tokens(workload: Workload) -> Num:
     """Tokens of a sequence that a context-parallel plan has to share out: of a prompt, of a context, of an input."""
     if isinstance(workload, Decode):
         return workload.context_len + 1.0
-    return workload.prompt_len if isinstance(workload, Prefill | Generate) else workload.seq_len
+    return workload.prompt_len if isinstance(workload, Prefill | Generate | Serve) else workload.seq_len
 
 
 def longest(workload: Workload) -> Num:
     """Tokens of a sequence at the end of the workload."""
-    if isinstance(workload, Generate):
+    if isinstance(workload, Generate | Serve):
         return workload.cached_len + workload.prompt_len + workload.output_len
     if isinstance(workload, Prefill):
         return workload.cached_len + workload.prompt_len
