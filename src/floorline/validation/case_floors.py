@@ -9,29 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from floorline.catalogue.clusters import load_cluster
-from floorline.catalogue.load import load_model, read_json
 from floorline.counts import count
-from floorline.errors import BadInput, near
+from floorline.errors import BadInput
 from floorline.estimates import Estimate, estimate
-from floorline.huggingface.read import read as read_config
 from floorline.num import Num, maximum
 from floorline.specs.accelerator import Accelerator
 from floorline.specs.cluster import Cluster
-from floorline.specs.precision import FORMATS, Precision
+from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Encode, Generate, Prefill, Train
-from floorline.transformer import Transformer
+from floorline.validation.case_plan import plain_format, plain_model
 from floorline.validation.cases import Case
-
-LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-"""What configurations call the number of layers."""
-
-NAMES = {"nvfp4": "fp4", "mxfp4": "fp4", "nf4": "int4", "mxfp8": "fp8"}
-"""Formats by the names that runs give them, scales left out."""
 
 Found = tuple[float, str]
 """The bound in the metric's own unit, and what the run is bound by."""
@@ -55,40 +45,6 @@ def as_one(device: Accelerator, devices: float) -> Accelerator:
     )
 
 
-def model_of(case: Case, folder: Path | None) -> Transformer:
-    """The model of a case: a configuration in the folder, or one of the catalogue, cut to its layers where it says so."""
-    return cut_model(case.word("model"), folder, case.number("layers_override", 0.0))
-
-
-@lru_cache(maxsize=512)
-def cut_model(name: str, folder: Path | None, layers: float) -> Transformer:
-    """A model with as many layers, or with its own for 0."""
-    path = folder / f"{name}.json" if folder else None
-    if path is None or not path.is_file():
-        whole = load_model(name)
-        config, source = dict(whole.config), whole.source
-    else:
-        config, source = read_json(path), str(path)
-    if not layers:
-        return read_config(config, name, source)
-    if layers != int(layers) or layers < 1:
-        raise BadInput(f"layers_override is {layers:g}; expected a whole number of layers")
-    key = next((key for key in LAYERS if key in config), LAYERS[0])
-    return read_config({**config, key: int(layers)}, name, source)
-
-
-def plain_format(text: str, default: str) -> str:
-    """A format without its group size: "int4-g128" is int4.
-
-    raises BadInput for one that nobody knows
-    """
-    word = text.partition("-")[0]
-    name = NAMES.get(word, word) or default
-    if name not in FORMATS:
-        raise BadInput(f"format {text[:40]!r} is not known; {near(name, FORMATS)}")
-    return name
-
-
 def precision_of(case: Case) -> Precision:
     """Formats of a case; the arithmetic is that of its activations."""
     weights = plain_format(case.word("weights"), "bf16")
@@ -107,7 +63,7 @@ def machine_of(case: Case) -> Cluster:
 
 def priced(case: Case, work: Prefill | Generate | Encode | Decode, folder: Path | None) -> Estimate:
     """The estimate of a workload on all devices as one."""
-    return estimate(model_of(case, folder), work, machine_of(case), precision=precision_of(case))
+    return estimate(plain_model(case, folder), work, machine_of(case), precision=precision_of(case))
 
 
 def batch_of(case: Case) -> float:
@@ -178,7 +134,7 @@ def output_rate(case: Case, folder: Path | None) -> Found:
 
 def training_step(case: Case, folder: Path | None) -> Found:
     """Arithmetic of forward and backward, nothing recomputed, over all devices; frozen weights take no gradient."""
-    model, formats = model_of(case, folder), precision_of(case)
+    model, formats = plain_model(case, folder), precision_of(case)
     work = Train(micro_batch=1, global_batch=1, seq_len=case.number("seq_len"))
     made = count(model, work, "causal", fusion="flash", precision=replace(formats, kv_cache=formats.activations))
     least = 2.0 * made.forward if case.word("adapter") else 3.0 * made.forward
