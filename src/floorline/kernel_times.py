@@ -14,8 +14,8 @@ from floorline.calibrate.inherit import Chosen, choose
 from floorline.calibrate.kinds import DISPATCHED
 from floorline.efficiency.attention import Attention
 from floorline.efficiency.collectives import collective_time
-from floorline.efficiency.decode_attention import decode_attention_time
-from floorline.efficiency.device import Device
+from floorline.efficiency.decode_attention import decode_attention_time, head_by_head_time
+from floorline.efficiency.device import Device, Width
 from floorline.efficiency.element_wise import element_wise_time, traffic_time
 from floorline.efficiency.engine_all_reduce import engine_all_reduce_time
 from floorline.efficiency.exchange import exchange_time
@@ -156,9 +156,11 @@ def matmul(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTi
     del row
     form, stored = t.weight_form(sized.weights, numbers)
     found, s = t.model("matmul", form), sizes_of(sized, numbers)
-    width = replace(width_of(form), weights=stored)
+    width, model = replace(width_of(form), weights=stored), found.fitted.model
+    if t.engine.quantises == "fused" and width.narrow:  # without the launches that make narrow inputs
+        width, model = replace(width, ready=True), replace(model, launch=t.model("matmul", t.plain).fitted.model.launch)
     return KernelTime(
-        "matmul", matmul_time(found.fitted.model, t.device(form), width, s["m"], s["n"] * s["batch"], s["k"]), found, s
+        "matmul", matmul_time(model, t.device(form), width, s["m"], s["n"] * s["batch"], s["k"]), found, s
     )
 
 
@@ -170,16 +172,36 @@ def attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> Kerne
     form = form_of(dtype, t.step.precision.kv_cache)
     kind = "decode_attention" if t.step.decoding else "prefill_attention"
     found, usual = t.model(kind, form), width_of(*formats_of(form))
-    time = decode_attention_time if t.step.decoding else prefill_attention_time
     visible = number(numbers.share(sized.share)) if sized.share else 1.0
-    sizes = Attention(**s, visible=visible)
-    return KernelTime(kind, time(found.fitted.model, t.device(dtype), usual, sizes), found, s)
+    sizes, device = Attention(**s, visible=visible), t.device(dtype)
+    if not t.step.decoding:
+        return KernelTime(kind, prefill_attention_time(found.fitted.model, device, usual, sizes), found, s)
+    return KernelTime(kind, decode_time(t, found, device, usual, sizes), found, s)
+
+
+def decode_time(t: KernelTimes, found: Chosen, device: Device, width: Width, sizes: Attention) -> Num:
+    """Decode attention, by a kernel that packs the queries of a key/value head or by one that takes each by itself [s]."""
+    model, splits = found.fitted.model, t.engine.splits == "yes"
+    if t.engine.packs == "all":
+        whole = model if splits else replace(model, parts=1.0, single_parts=1.0)
+        return decode_attention_time(whole, device, width, sizes)
+    apart = head_by_head_time(model, device, width, sizes, splits)
+    if t.engine.packs == "none":
+        return apart
+    fits = (np.asarray(sizes.width) == PACKED_WIDTH) & (np.asarray(sizes.group) == PACKED_GROUP)
+    return where(fits, decode_attention_time(model, device, width, sizes), apart)
+
+
+PACKED_WIDTH, PACKED_GROUP = 128.0, 8.0
+"""The heads that "128x8" means."""
 
 
 def experts(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
     """An expert layer whose tokens choose among equally likely experts; without a gate it has two matrices of three."""
     del row
     form, stored = t.weight_form(sized.weights, numbers)
+    if t.engine.experts == "wide" and form not in (t.plain, "fp32"):
+        form, stored = t.plain, BYTES[t.plain]
     found, s = t.model("experts", form), sizes_of(sized, numbers)
     ranks, chosen = numbers.letter(EXPERTS) / s["experts"], numbers.letter("k")
     inner = s["inner"] * s["matrices"] / 3.0
@@ -194,9 +216,12 @@ def experts(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelT
 
 def element_wise(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
     """Element-wise work in a launch of its own."""
-    del row
     s = sizes_of(sized, numbers)
     found, device = t.model(sized.share, t.plain), t.device(t.plain)
+    if t.engine.element_wise == "generated":
+        found = t.model("add", t.plain)
+        model, moved = found.fitted.model, program.price(row, numbers, t.step.precision).bytes
+        return KernelTime("element-wise", model.launch + model.row + traffic_time(model, device, moved), found, s)
     seconds = element_wise_time(found.fitted.model, device, sized.share, BYTES[t.plain], s["rows"], s["columns"])
     return KernelTime("element-wise", seconds, found, s)
 
@@ -243,7 +268,8 @@ def message(t: KernelTimes, numbers: Numbers, row: Row) -> tuple[KernelTime, ...
     near = NEAR.get("exchange" if sent.routed else sent.kind, by_library)(
         t, sent, numbers, buffer, maximum(inside, 2.0)
     )
-    times = [replace(near, seconds=where(np.asarray(inside) > 1.0, near.seconds, 0.0))]
+    waiting = 0.0 if t.engine.launch == "graph" else ARRIVAL
+    times = [replace(near, seconds=where(np.asarray(inside) > 1.0, near.seconds + waiting, 0.0))]
     for _, out, rate in sending(sent.kind, buffer, sent.axes, numbers, ways[1:]):
         start = where(np.asarray(out) > 0.0, NETWORK_START, 0.0)
         far = start + out / (rate * NETWORK_SHARE)
@@ -287,6 +313,11 @@ def exchange(t: KernelTimes, sent: Collective, numbers: Numbers, buffer: Num, ra
     )
     return KernelTime("collectives", seconds, found, {"tokens": tokens, "ranks": ranks})
 
+
+ARRIVAL = 27e-6
+"""What ranks wait for each other at a message where the host of each starts it, not a graph [s]: all-reduces of up to 300 kB that
+PyTorch's processes started took so much longer than those of nccl-tests, on the median of four machines (31 us on A100 SXM, 45 on A100
+PCIe, 24 on H100 SXM, 16 on H100 PCIe; kernels of Vidur)."""
 
 COMBINED = "yw"
 """What experts made, on its way back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,14 @@ from floorline.specs.engine import Engine
 from floorline.units import parse
 
 FILE = Path(__file__).parent / "engines.toml"
+
+
+WORDS = tuple(
+    f.name
+    for f in fields(Engine)
+    if f.name not in ("name", "until", "exchanges", "sources", "launch_time", "step_time")
+)
+"""Keys of the file that are taken as they stand."""
 
 
 @cache
@@ -26,8 +35,9 @@ def engines() -> dict[str, Engine]:
         given: dict[str, Any] = {
             key: parse(entry[key], "s", key) for key in ("launch_time", "step_time") if key in entry
         }
-        given |= {key: entry[key] for key in ("title", "kernels", "launch", "all_reduce") if key in entry}
+        given |= {key: entry[key] for key in WORDS if key in entry}
         given |= {"exchanges": tuple(entry["exchanges"])} if "exchanges" in entry else {}
+        given |= {"until": tuple(int(part) for part in entry["until"].split("."))} if "until" in entry else {}
         found[name] = Engine(name=name, sources=tuple(entry.get("sources", ())), **given)
     return found
 
@@ -48,3 +58,14 @@ def load_engine(what: Engine | str | None) -> Engine:
     if name not in engines():
         raise BadInput(f"engine is {name[:40]!r}; {near(name, engines())}; there are: {', '.join(engines())}")
     return engines()[name]
+
+
+def of_version(name: str, version: tuple[int, ...]) -> Engine:
+    """The engine of a name as it was at a version: the oldest entry that still holds; without a version the newest.
+
+    >>> of_version("trtllm", (0, 8, 0)).name, of_version("trtllm", (1, 0)).name, of_version("trtllm", ()).name
+    ('trtllm-0.9', 'trtllm', 'trtllm')
+    """
+    older = [e for e in engines().values() if e.until and e.name.rpartition("-")[0] == name]
+    fitting = [e for e in older if version and version[: len(e.until)] <= e.until]
+    return min(fitting, key=lambda e: e.until) if fitting else engines()[name]

@@ -10,7 +10,7 @@ Source of the form: Dao et al. 2023, "Flash-Decoding for long-context inference"
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,9 +65,44 @@ def decode_attention_time(
     repeated  whether this is a measurement that reads the same small cache again and again, out of the last-level cache; in a
               model other layers come between
     """
-    alone = where(np.asarray(a.group * a.queries) == 1.0, 1.0, 0.0)
     seen = a.keys * a.visible
-    blocks = ceil(seen / BLOCK)
+    busy = tile_time(p, device, width, a)
+    rows = ceil(a.group * a.queries / p.rows) * p.rows
+    tiles = a.sequences * a.kv_heads
+    product = 2.0 * tiles * rows * seen * (a.width + a.value_width) / (device.peak * p.matmul)
+    moving = traffic(p, device, width, a, repeated)
+    together = power(busy, p.overlap) + power(moving, p.overlap) + power(product, p.overlap)
+    whole: Num = power(together, 1.0 / p.overlap)
+    return p.launch + where(np.asarray(a.sequences) > 1.0, p.ragged, 0.0) + whole + tiles * p.tile
+
+
+def head_by_head_time(p: DecodeAttention, device: Device, width: Width, a: Attention, splits: bool) -> Num:
+    """The time of a kernel that takes each query head by itself, on units for vectors: keys and values that heads share come from
+    memory once and from the last-level cache for each of them [s].
+
+    splits  whether it cuts a long cache into parts
+
+    Source of the form: FasterTransformer and TensorRT-LLM, ``decoderMaskedMultiheadAttentionTemplate.h``: a block for each query
+    head and sequence.
+    """
+    heads = replace(a, kv_heads=a.kv_heads * a.group, group=1.0)
+    whole = replace(p, parts=1.0, single_parts=1.0)
+    shared = traffic(p, device, width, a, False)
+    again = a.group * a.kept(width, a.keys * a.visible) / (device.bandwidth * p.bandwidth * p.cache_speed)
+    busy, moving = tile_time(p if splits else whole, device, width, heads), maximum(shared, again)
+    together: Num = power(power(busy, p.overlap) + power(moving, p.overlap), 1.0 / p.overlap)
+    return (
+        p.launch
+        + where(np.asarray(a.sequences) > 1.0, p.ragged, 0.0)
+        + together
+        + heads.sequences * heads.kv_heads * p.tile
+    )
+
+
+def tile_time(p: DecodeAttention, device: Device, width: Width, a: Attention) -> Num:
+    """All waves of tiles with the fastest cut of the cache, as far as loading keeps them waiting [s]."""
+    alone = where(np.asarray(a.group * a.queries) == 1.0, 1.0, 0.0)
+    blocks = ceil(a.keys * a.visible / BLOCK)
     step = width.cache * BLOCK * (a.width + a.value_width) * device.multiprocessors / (device.bandwidth * p.stream)
     step = step * (1.0 + alone * (p.single - 1.0))
     fill = p.fill * (a.width + p.fill_width) / (USUAL_WIDTH + p.fill_width)
@@ -82,12 +117,7 @@ def decode_attention_time(
             time = time + p.reduction + p.part * float(np.log2(n))
             time = where(np.asarray(minimum(blocks, most)) >= n, time, np.inf)
         busy = minimum(busy, time)
-    rows = ceil(a.group * a.queries / p.rows) * p.rows
-    product = 2.0 * tiles * rows * seen * (a.width + a.value_width) / (device.peak * p.matmul)
-    moving = traffic(p, device, width, a, repeated)
-    together = power(busy, p.overlap) + power(moving, p.overlap) + power(product, p.overlap)
-    whole: Num = power(together, 1.0 / p.overlap)
-    return p.launch + where(np.asarray(a.sequences) > 1.0, p.ragged, 0.0) + whole + tiles * p.tile
+    return busy
 
 
 def traffic(p: DecodeAttention, device: Device, width: Width, a: Attention, repeated: bool) -> Num:

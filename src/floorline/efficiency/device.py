@@ -40,17 +40,19 @@ class Width:
     """Bytes of an element.
 
     weights, activations, result, cache  [B]
+    ready  whether narrow inputs come so from the kernel before
     """
 
     weights: Num = 2.0
     activations: Num = 2.0
     result: Num = 2.0
     cache: Num = 2.0
+    ready: bool = False
 
     @property
     def narrow(self) -> bool:
         """Whether inputs are made narrow first."""
-        return isinstance(self.activations, float) and self.activations < 2.0
+        return not self.ready and isinstance(self.activations, float) and self.activations < 2.0
 
 
 def fits(size: Num, cache: Num) -> Num:

@@ -16,6 +16,7 @@ class Engine:
     """What the expected time assumes of the software. Every default is an assumption with a source, in ``catalogue/engines.toml``.
 
     name     of the catalogue, or one's own
+    until    last version that it stands for, such as (0, 9); () for the newest
     title    for people
     kernels  whose kernels are taken where calibrations tell engines apart, as tables of kernels name it; "" for the median
     exchanges  kernels that bring tokens to experts, as the tables name them: for prompts, and for single tokens
@@ -27,10 +28,34 @@ class Engine:
 
     name: str = "any"
     title: str = "kernels of the median engine, in a captured graph"
+    until: tuple[int, ...] = ()
     kernels: str = ""
     launch: str = choice("how the host starts kernels: in a captured graph, compiled, or one by one", LAUNCHES, "graph")
     all_reduce: str = choice(
         "whether it sums over a node's devices by kernels of its own, or by the library's", ("own", "library"), "own"
+    )
+    prefill_fusion: str = choice(
+        "operators of a prompt that are one launch, where no other assumption is made", ("", "unfused", "flash"), ""
+    )
+    packs: str = choice(
+        "heads of which decode attention takes all queries at once: all, none, or those 128 wide in groups of 8",
+        ("all", "none", "128x8"),
+        "all",
+    )
+    splits: str = choice("whether decode attention cuts a long cache into parts", ("yes", "no"), "yes")
+    quantises: str = choice(
+        "whether kernels of their own make narrow inputs of matmuls, or the kernel before",
+        ("apart", "fused"),
+        "apart",
+    )
+    experts: str = choice("formats of experts that it has kernels for", ("all", "wide"), "all")
+    element_wise: str = choice(
+        "whose kernels do element-wise work: vLLM's of 2024, as measured, or a compiler's, which take a launch and their traffic",
+        ("measured", "generated"),
+        "measured",
+    )
+    sampling: str = choice(
+        "how it chooses a token: the likeliest, or by sorting the vocabulary (top-p)", ("greedy", "sort"), "greedy"
     )
     prompts: str = choice(
         "whether prompts join the steps of running requests, or run alone while those wait",

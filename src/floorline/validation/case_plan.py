@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from floorline.catalogue.engines import engines, load_engine
+from floorline.catalogue.engines import engines, of_version
 from floorline.catalogue.load import load_model, read_json
 from floorline.errors import BadInput, near
 from floorline.huggingface.quantization import DEFAULTS, METHODS
@@ -173,7 +173,7 @@ def engine_of(case: Case) -> Engine:
     """The software of a case, with the launches that the case names; the median engine where it is not in the catalogue."""
     said = case.word("engine").lower()
     name = next((name for start, name in ENGINES.items() if said.startswith(start)), "any")
-    engine = load_engine(name if name in engines() else "any")
+    engine = of_version(name if name in engines() else "any", version_of(case))
     launch = case.word("launch")
     return replace(engine, launch=launch) if launch in LAUNCHES else engine
 
