@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from floorline.formulas.sampling import radix_sort_time
+from floorline.host import cache_copy_time, host_time, starts
 from floorline.kernel_times import KernelTimes
-from floorline.num import Num, maximum, total
+from floorline.num import Num, total
 from floorline.result import Result
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
@@ -134,8 +135,10 @@ def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expec
     times = KernelTimes(step, cluster, engine)
     fusion = fusion if step.decoding else engine.prefill_fusion or fusion
     found: dict[str, Share] = sampling(step, cluster, engine)
+    started: Num = total(share.launches for share in found.values())
     for stack, numbers in step.numbers("causal"):
         for row in step.program(stack, fusion):
+            started = started + starts(row, numbers, engine) * stack.repeat
             for time in times.launch(row, numbers):
                 low, high = time.model.interval(time.seconds)
                 whole = time.seconds * stack.repeat
@@ -148,9 +151,15 @@ def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expec
                     time.model.how != "own",
                 )
                 found[time.kind] = found[time.kind] + share if time.kind in found else share
-    started = total(share.launches for share in found.values()) * engine.launch_time
+    if engine.grows_cache == "copying" and step.decoding:
+        copied = cache_copy_time(step, cluster)
+        found["cache copies"] = Share(copied, copied * COPIES_WIDER, copied * COPIES_WIDER, 0.0, ("assumed",), False)
     kernels = total(share.seconds for share in found.values())
-    return Expectation(found, maximum(started - kernels, 0.0) + engine.step_time)
+    return Expectation(found, host_time(step, started, kernels, engine))
+
+
+COPIES_WIDER = 0.2
+"""Half width of the interval of copying a cache, which is at the data sheet's bandwidth."""
 
 
 SORT_KEY, SORT_DIGIT, SORT_CYCLES, SORT_WIDER = 32.0, 6.0, 2.0, 0.5

@@ -123,9 +123,9 @@ class KernelTimes:
         stored = program.element_bytes(weights[0], numbers, precision)
         if own is None or weights[0].name not in numbers.stored or not float(np.min(np.asarray(stored))) < plain:
             return PLAIN.get((precision.weights, precision.activations), precision.activations), stored
-        if own.arithmetic:
+        if own.arithmetic and (own.method not in FOUR_BIT_FLOATS or "fp4" in self.cluster.accelerator.peaks):
             return ("fp8-block128" if "blocks" in own.label else QUANTISED[own.arithmetic]), stored
-        return ("int4-weight-only" if float(np.min(np.asarray(stored))) < 0.75 else "int8-weight-only"), stored
+        return GROUPED, stored
 
 
 PLAIN = {
@@ -141,6 +141,12 @@ PLAIN = {
     ("fp4", "fp16"): "int4-weight-only",
 }
 """Formats of weights and activations, where they are not one of 8 bits or more, as tables of kernels name them."""
+
+GROUPED = "grouped-weight-only"
+"""Weights of 4 or 8 bits that share scales in groups, widened inside the matmul (Marlin, and what compilers generate)."""
+
+FOUR_BIT_FLOATS = ("mxfp4", "nvfp4")
+"""Methods whose weights are widened inside the matmul where a device has no arithmetic of 4 bits."""
 
 QUANTISED = {"fp8": "fp8", "int8": "int8-smoothquant", "fp4": "nvfp4"}
 """Arithmetic of a quantised checkpoint, as tables of kernels name it."""
@@ -200,6 +206,9 @@ def experts(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelT
     """An expert layer whose tokens choose among equally likely experts; without a gate it has two matrices of three."""
     del row
     form, stored = t.weight_form(sized.weights, numbers)
+    if form == GROUPED:  # integers by Marlin, as measured; 4-bit floats by Triton's grouped matmul of 16 bits
+        own = t.step.model.quantization
+        form = t.plain if own is not None and own.arithmetic else "int4-weight-only"
     if t.engine.experts == "wide" and form not in (t.plain, "fp32"):
         form, stored = t.plain, BYTES[t.plain]
     found, s = t.model("experts", form), sizes_of(sized, numbers)
@@ -316,8 +325,8 @@ def exchange(t: KernelTimes, sent: Collective, numbers: Numbers, buffer: Num, ra
 
 ARRIVAL = 27e-6
 """What ranks wait for each other at a message where the host of each starts it, not a graph [s]: all-reduces of up to 300 kB that
-PyTorch's processes started took so much longer than those of nccl-tests, on the median of four machines (31 us on A100 SXM, 45 on A100
-PCIe, 24 on H100 SXM, 16 on H100 PCIe; kernels of Vidur)."""
+PyTorch's processes started took so much longer than those of nccl-tests, on the median of four machines (31 us on A100 SXM, 45 on
+A100 PCIe, 24 on H100 SXM, 16 on H100 PCIe; kernels of Vidur)."""
 
 COMBINED = "yw"
 """What experts made, on its way back."""

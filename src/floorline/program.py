@@ -15,6 +15,7 @@ from floorline.block import Block
 from floorline.blocks.stage import STAGE, STREAM
 from floorline.formulas.collectives import all_to_all_bytes, one_message_bytes, ring_all_reduce_bytes, ring_gather_bytes
 from floorline.implementations.implementation import Implementation
+from floorline.implementations.operations import started
 from floorline.kernel_sizes import Sized, sized
 from floorline.letters import Numbers, Product
 from floorline.num import Num
@@ -60,6 +61,7 @@ class Row:
     reads, writes  pieces of tensors that cross the memory bus
     message  the collective, if this is one
     sized    what kind of kernel it is, with its sizes; several where it does several
+    starts   operators that an eager framework starts for it
     """
 
     name: str
@@ -69,6 +71,7 @@ class Row:
     writes: tuple[Piece, ...] = ()
     message: Collective | None = None
     sized: tuple[Sized, ...] = ()
+    starts: tuple[Product, ...] = ()
 
     @cached_property
     def moved(self) -> tuple[Piece, ...]:
@@ -225,6 +228,7 @@ def launch(
         tuple(reads.values()),
         tuple(writes.values()),
         sized=sized(kernel, placed),
+        starts=started(kernel.ops, kernel.name in implementation.fused),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,16 @@ def chosen(name: str, architecture: str, kind: str, form: str, engine: str, with
                     found = None if accelerator in without else shipped(accelerator)
                     model = found.model(kind, like, software) if found else None
                     if model is not None:
-                        return Chosen(model, *told_apart(name, architecture, model, form))
+                        return Chosen(sustained(model, architecture), *told_apart(name, architecture, model, form))
     return None
+
+
+def sustained(model: Fitted, architecture: str) -> Fitted:
+    """A model whose arithmetic is as much slower on another architecture as its large matmuls were measured to be."""
+    share: float = rules()["sustained"].get(architecture, 1.0)
+    if share == 1.0 or not hasattr(model.model, "efficiency"):
+        return model
+    return replace(model, model=replace(model.model, efficiency=model.model.efficiency * share))
 
 
 def told_apart(name: str, architecture: str, model: Fitted, form: str) -> tuple[str, float]:

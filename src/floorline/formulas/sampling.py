@@ -15,7 +15,7 @@ def radix_sort_time(items: Num, key_bits: Num, digit_bits: Num, clocks: Num, clo
     key_bits    w  bits of a key                              [-]
     digit_bits  d  bits that are sorted by in one pass        [-]
     clocks      c  cycles that one item takes in one pass     [-]
-    clock       f  of the multiprocessor                      [Hz]
+    clock       f  of the multiprocessor                      [1/s]
     returns     t  of all passes                              [s]
 
     Source: CUB, ``dispatch_radix_sort.cuh`` (a segment is one block's, 6 bits a pass on sm80); llama.cpp, commit d74eb61aa7: 359 us

@@ -36,6 +36,7 @@ FORMATS = {
     "mxfp4": Format(0.5, 0.5, 0.5, ("fp4",)),
     "int8-weight-only": Format(1.0, 2.0, 2.0, ("bf16", "fp16")),
     "int4-weight-only": Format(0.5, 2.0, 2.0, ("bf16", "fp16")),
+    "grouped-weight-only": Format(0.5, 2.0, 2.0, ("bf16", "fp16")),
 }
 """Outputs count in the narrowest format that a kernel might write; a floor may be low by that."""
 

@@ -31,6 +31,15 @@ class Engine:
     until: tuple[int, ...] = ()
     kernels: str = ""
     launch: str = choice("how the host starts kernels: in a captured graph, compiled, or one by one", LAUNCHES, "graph")
+    starts: str = choice(
+        "what the host starts, where no graph does: fused kernels, or each operator",
+        ("kernels", "operators"),
+        "kernels",
+    )
+    graph_len: Num = spec("longest context that a captured graph holds", default=1e9, most=1e9)
+    grows_cache: str = choice(
+        "whether tokens are added to the cache in place or by copying all of it", ("in place", "copying"), "in place"
+    )
     all_reduce: str = choice(
         "whether it sums over a node's devices by kernels of its own, or by the library's", ("own", "library"), "own"
     )

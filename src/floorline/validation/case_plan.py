@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -170,11 +171,14 @@ def precision_of(case: Case) -> Precision:
 
 
 def engine_of(case: Case) -> Engine:
-    """The software of a case, with the launches that the case names; the median engine where it is not in the catalogue."""
+    """The software of a case as it was at its version, with the launches and the most sequences that the case names; the median
+    engine where it is not in the catalogue."""
     said = case.word("engine").lower()
     name = next((name for start, name in ENGINES.items() if said.startswith(start)), "any")
     engine = of_version(name if name in engines() else "any", version_of(case))
     launch = case.word("launch")
+    most = re.search(r"at most (\d+) sequences at once", case.word("note"))
+    engine = replace(engine, max_num_seqs=float(most[1])) if most else engine
     return replace(engine, launch=launch) if launch in LAUNCHES else engine
 
 
