@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from floorline import Accelerator, load_cluster
-from floorline.catalogue import accelerators, cluster_audit, clusters, engines, hardware_audit
+from floorline.catalogue import accelerators, cluster_audit, clusters, engines, footprints, hardware_audit
 from floorline.catalogue.architectures import architectures
 from floorline.catalogue.figures import printed
 from floorline.catalogue.references import references
@@ -123,7 +123,7 @@ def test_the_catalogue_passes_its_audit() -> None:
     findings = hardware_audit.audit(sorted(accelerators.HERE.glob("*.toml")))
     findings += cluster_audit.audit(sorted(clusters.HERE.glob("*.toml")))
     assert [(f.device, f.figure, f.reason) for f in findings if f.wrong] == []
-    used = cluster_audit.references_used() | engines.references_used()
+    used = cluster_audit.references_used() | engines.references_used() | footprints.references_used()
     assert hardware_audit.references_not_used() - used == set()
 
 

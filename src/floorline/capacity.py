@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from floorline.catalogue.clusters import load_cluster
+from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
 from floorline.feasible import hold, spread
+from floorline.footprints import framework_bytes, whole_blocks
 from floorline.memory import (
-    STEP_TOKENS,
-    UTILISATION,
     Memory,
     activation_bytes,
     inference_memory,
@@ -28,6 +28,7 @@ from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
 from floorline.specs.fields import check as check_fields
 from floorline.specs.fields import spec
+from floorline.specs.footprint import Footprint
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.workload import Decode, Encode, Generate, Serve
@@ -127,6 +128,7 @@ class Case:
     most_tokens: Num
     budget: Num
     source: Num = 0.0
+    footprint: Footprint = field(default_factory=Footprint)
 
     def prompt(self, batch: Num, length: Num) -> Step:
         """The prefill of all but the last token, with the encoder where there is one."""
@@ -137,15 +139,17 @@ class Case:
     def memory(self, batch: Num, length: Num) -> Memory:
         """Memory of one device with this many sequences of this length."""
         held = spread(batch, self.parallelism.dp)
-        return inference_memory(self.prompt(held, length), length, self.fusion, self.most_tokens)
+        return inference_memory(self.prompt(held, length), length, self.fusion, self.most_tokens, self.footprint)
 
     def concurrency(self, weights: Num, length: Num) -> Num:
         """Sequences of this length whose keys and values fit beside the weights and the largest prefill step."""
         plan, formats = self.parallelism, self.precision
-        prefill = activation_bytes(prefill_step(self.prompt(MOST_SEQUENCES, length), self.most_tokens), self.fusion)
-        space = self.budget - weights - prefill
+        prompt = prefill_step(self.prompt(MOST_SEQUENCES, length), self.most_tokens)
+        around = self.footprint.graphs + self.footprint.workspace + framework_bytes(prompt, self.footprint)
+        space = self.budget - weights - activation_bytes(prompt, self.fusion) - around
+        held = whole_blocks(length, self.footprint.kv_block)
         each = kv_bytes(
-            Step(self.model, plan.dp, 1.0, length - 1.0, 1.0, plan, formats, decoding=True, source=self.source)
+            Step(self.model, plan.dp, 1.0, held - 1.0, 1.0, plan, formats, decoding=True, source=self.source)
         )
         most_of_them = minimum(floor(space / maximum(each, 1.0)), MOST_SEQUENCES)
         return where(space > 0.0, most_of_them, 0.0) * plan.dp
@@ -190,8 +194,9 @@ def fit(
     parallelism: Parallelism | None = None,
     precision: Precision | None = None,
     fusion: str = "flash",
-    gpu_memory_utilization: Num = UTILISATION,
-    max_num_batched_tokens: Num = STEP_TOKENS,
+    gpu_memory_utilization: Num | None = None,
+    max_num_batched_tokens: Num | None = None,
+    engine: Engine | str | None = None,
     suggest: bool = True,
 ) -> Fit:
     """Memory of serving a model, and the largest batch, context and concurrency that fit.
@@ -199,8 +204,9 @@ def fit(
     batch                   sequences in flight, over all replicas [-]
     length                  tokens of each at its end; default: the model's longest [-]
     source_len              tokens that the encoder reads for each, in encoder–decoders; default: as Encode's, 512 [-]
-    gpu_memory_utilization  share of each device that may be used [-]
-    max_num_batched_tokens  tokens of the largest prefill step [-]
+    gpu_memory_utilization  share of each device that may be used; default: as the engine's [-]
+    max_num_batched_tokens  tokens of the largest prefill step; default: as the engine's [-]
+    engine                  whose use of memory, or its name; default: as vLLM's
     raises                  BadInput for a plan that breaks a rule, or a model that generates nothing
 
     >>> import floorline
@@ -212,7 +218,12 @@ def fit(
     plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
     cluster = load_cluster(cluster, plan.devices)
     asked = last_step(made, batch, length, source_len)
-    limits = Limits(gpu_memory_utilization=gpu_memory_utilization, max_num_batched_tokens=max_num_batched_tokens)
+    software = load_engine(engine)
+    share, most_tokens = software.memory_share, software.footprint.step_tokens
+    limits = Limits(
+        gpu_memory_utilization=share if gpu_memory_utilization is None else gpu_memory_utilization,
+        max_num_batched_tokens=most_tokens if max_num_batched_tokens is None else max_num_batched_tokens,
+    )
     tokens = asked.context_len + 1.0
     prompt = maximum(asked.context_len, 1.0)
     work = Generate(batch=asked.batch, prompt_len=prompt, output_len=1, source_len=asked.source_len)
@@ -226,6 +237,7 @@ def fit(
         most_tokens=limits.max_num_batched_tokens,
         budget=cluster.accelerator.usable * limits.gpu_memory_utilization,
         source=asked.source_len,
+        footprint=software.footprint,
     )
     return case.answer(asked.batch, tokens, suggest)
 
@@ -256,6 +268,7 @@ def as_many_as_fit(
         fusion=fusion,
         most_tokens=most_tokens,
         budget=budget,
+        footprint=engine.footprint,
     )
     made = workload.output_len * (1.0 if engine.reserves == "whole" else 0.5)
     length = workload.cached_len + workload.prompt_len + made

@@ -22,7 +22,7 @@ from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
 from floorline.feasible import check, spread
 from floorline.launches import Launch, launches
-from floorline.memory import STEP_TOKENS, UTILISATION, Memory, encoding_memory, inference_memory
+from floorline.memory import Memory, encoding_memory, inference_memory
 from floorline.num import Num, all_true, maximum, number, where
 from floorline.phases import Phase, Time
 from floorline.result import Result, exact
@@ -125,8 +125,19 @@ class Estimate(Result):
     def memory(self) -> Memory:
         """Memory of one device, by kind."""
         if isinstance(self.workload, Encode):
-            return encoding_memory(self.phases[0].step, self.assumptions.fusion)
-        return inference_memory(self.phases[0].step, longest(self.workload), self.assumptions.fusion, self.most_tokens)
+            return encoding_memory(self.phases[0].step, self.assumptions.fusion, self.engine.footprint)
+        return inference_memory(
+            self.phases[0].step,
+            longest(self.workload),
+            self.assumptions.fusion,
+            self.most_tokens,
+            self.engine.footprint,
+        )
+
+    @property
+    def engine(self) -> Engine:
+        """The software that the memory and the expected times are of."""
+        return self.phases[0].engine
 
     @property
     def output_tokens_per_s(self) -> Num:
@@ -153,9 +164,10 @@ class Estimate(Result):
         found = {"ceiling": self.least_s, "serial": t.serial, "expected": t.expected, "low": t.high, "high": t.low}
         return {name: None if time is None else self.output_tokens / time for name, time in found.items()}
 
-    def fits(self, utilisation: Num = UTILISATION) -> NDArray[np.bool_]:
+    def fits(self, utilisation: Num | None = None) -> NDArray[np.bool_]:
         """Whether the plan breaks no rule and its memory is within the share that an engine may use."""
-        within = np.asarray(self.memory.total <= self.cluster.accelerator.usable * utilisation)
+        share = self.engine.memory_share if utilisation is None else utilisation
+        within = np.asarray(self.memory.total <= self.cluster.accelerator.usable * share)
         both: NDArray[np.bool_] = self.feasible & within
         return both
 
@@ -198,7 +210,7 @@ class Estimate(Result):
                 }
                 for p in self.phases
             },
-            "engine": self.phases[0].engine,
+            "engine": self.engine,
         }
 
 
@@ -211,7 +223,7 @@ def estimate(
     precision: Precision | str | None = None,
     assumptions: Assumptions | None = None,
     engine: Engine | str | None = None,
-    max_num_batched_tokens: Num = STEP_TOKENS,
+    max_num_batched_tokens: Num | None = None,
 ) -> Estimate:
     """Times and memory of a workload.
 
@@ -239,13 +251,12 @@ def estimate(
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
     assumed = assumptions or Assumptions()
     software = load_engine(engine)
+    budget = software.footprint.step_tokens if max_num_batched_tokens is None else max_num_batched_tokens
     cluster = load_cluster(cluster, plan.devices)
     feasible, index, values = check(made, workload, cluster.devices, plan)
     if isinstance(workload, Serve):
-        workload = as_many_as_fit(
-            made, workload, cluster, plan, formats, assumed.fusion, max_num_batched_tokens, software
-        )
-        phases = served(made, workload, cluster, plan, formats, assumed, software, max_num_batched_tokens, feasible)
+        workload = as_many_as_fit(made, workload, cluster, plan, formats, assumed.fusion, budget, software)
+        phases = served(made, workload, cluster, plan, formats, assumed, software, budget, feasible)
     else:
         phases = tuple(
             Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many, software)
@@ -262,7 +273,7 @@ def estimate(
         assumed,
         phases,
         tokens_made(workload),
-        max_num_batched_tokens,
+        budget,
         feasible,
         index,
         why,

@@ -214,11 +214,14 @@ def explain_memory(answer: Fit) -> Explanation:
             m.activations,
             "B",
         ),
+        Explanation("workspace", "of the matmul library", "as the engine's software has it", m.workspace, "B"),
+        Explanation("graphs", "captured graphs", "as the engine's software has them", m.graphs, "B"),
+        Explanation("framework", "context + message buffers", "as measured of the engine's software", m.framework, "B"),
     )
-    total = f"{plain(m.weights)} + {plain(m.kv_cache)} + {plain(m.activations)}"
+    total = " + ".join(plain(size) for size in m.kinds.values())
     return Explanation(
         f"memory of one device, {answer.model.name}",
-        "weights + KV cache + activations",
+        "weights + KV cache + activations + workspace + graphs + framework",
         total,
         m.total,
         "B",

@@ -123,7 +123,7 @@ class KernelTimes:
         stored = program.element_bytes(weights[0], numbers, precision)
         if own is None or weights[0].name not in numbers.stored or not float(np.min(np.asarray(stored))) < plain:
             return PLAIN.get((precision.weights, precision.activations), precision.activations), stored
-        if own.arithmetic and (own.method not in FOUR_BIT_FLOATS or "fp4" in self.cluster.accelerator.peaks):
+        if own.arithmetic and (own.label.partition(" ")[0] not in FOUR_BIT_FLOATS or "fp4" in self.cluster.accelerator.peaks):
             return ("fp8-block128" if "blocks" in own.label else QUANTISED[own.arithmetic]), stored
         return GROUPED, stored
 

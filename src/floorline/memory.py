@@ -11,6 +11,15 @@ import numpy as np
 
 from floorline import layout, passes
 from floorline.block import Block
+from floorline.footprints import (
+    buffer_bytes,
+    copied_bytes,
+    dequantised_bytes,
+    framework_bytes,
+    logit_bytes,
+    table_bytes,
+    whole_blocks,
+)
 from floorline.implementations import implementation
 from floorline.letters import Product
 from floorline.num import Num, ceil, floor, largest, maximum, minimum, number, total, where
@@ -18,6 +27,7 @@ from floorline.op import Collective, View
 from floorline.parallel.plan import Plan, present
 from floorline.program import EARLIER, Piece
 from floorline.result import Result
+from floorline.specs.footprint import Footprint
 from floorline.step import Step
 from floorline.tensor import CACHE, TOKENS, WEIGHT, Tensor
 
@@ -35,28 +45,46 @@ UTILISATION = 0.9
 class Memory(Result):
     """Bytes on one device, by kind.
 
-    weights      parameters, with what replication repeats [B]
-    kv_cache     keys and values of all tokens in flight [B]
-    activations  tensors alive at once in the largest step, logits among them [B]
+    weights      parameters, with what replication, padding and copies repeat [B]
+    kv_cache     keys and values of all tokens in flight, in whole blocks [B]
+    activations  tensors alive at once in the largest step, logits among them, or the buffers made for it [B]
+    workspace    of the matmul library, and weights that are brought to a wider format [B]
+    graphs       captured ones [B]
+    framework    the driver's context with all kernels that are loaded, and buffers for messages [B]
     """
 
     weights: Num
     kv_cache: Num
     activations: Num
+    workspace: Num = 0.0
+    graphs: Num = 0.0
+    framework: Num = 0.0
 
     @property
     def total(self) -> Num:
         """All of it."""
-        return self.weights + self.kv_cache + self.activations
+        return total(self.kinds.values())
 
-    def answer(self) -> Mapping[str, Any]:
-        """Each kind, and all of it."""
+    @property
+    def allocated(self) -> Num:
+        """What a framework's own allocator counts: all but the driver's context, message buffers and graphs."""
+        return self.weights + self.kv_cache + self.activations + self.workspace
+
+    @property
+    def kinds(self) -> dict[str, Num]:
+        """Each kind by name."""
         return {
             "weights": self.weights,
             "kv_cache": self.kv_cache,
             "activations": self.activations,
-            "total": self.total,
+            "workspace": self.workspace,
+            "graphs": self.graphs,
+            "framework": self.framework,
         }
+
+    def answer(self) -> Mapping[str, Any]:
+        """Each kind, and all of it."""
+        return {**self.kinds, "total": self.total}
 
 
 @cache
@@ -182,24 +210,48 @@ def prefill_step(step: Step, most_tokens: Num) -> Step:
     return replace(step, batch=sequences, tokens=chunk, earlier=earlier, logits=minimum(step.logits, chunk))
 
 
-def inference_memory(step: Step, length: Num, fusion: str, most_tokens: Num = STEP_TOKENS) -> Memory:
+def inference_memory(
+    step: Step, length: Num, fusion: str, most_tokens: Num | None = None, footprint: Footprint | None = None
+) -> Memory:
     """Memory of one device that serves the step's batch up to ``length`` tokens each.
 
     step         the prefill
     length       tokens of a sequence at its end, prompt and output [-]
     fusion       which operators keep their insides on chip
-    most_tokens  tokens of the largest prefill step [-]
+    most_tokens  tokens of the largest prefill step; default: the engine's [-]
+    footprint    how the engine uses memory; default: it adds nothing
     """
+    engine = footprint or Footprint()
+    held = whole_blocks(length, engine.kv_block)
     full = Step(step.model, step.batch, 1.0, length - 1.0, 1.0, step.parallelism, step.precision, decoding=True)
     full = replace(full, source=step.source)
-    decode = activation_bytes(full, fusion)
-    prefill = activation_bytes(prefill_step(step, most_tokens), fusion)
-    return Memory(weight_bytes(step), kv_bytes(full), maximum(decode, prefill))
+    prompt = prefill_step(step, engine.step_tokens if most_tokens is None else most_tokens)
+    kept = kv_bytes(replace(full, earlier=held - 1.0))
+    if engine.buffers is not None:
+        alive_bytes = buffer_bytes(step, length, engine.buffers)
+    else:
+        prefill = maximum(activation_bytes(prompt, fusion), logit_bytes(prompt, engine))
+        spare = 0.0 if engine.cache == "in place" else kept - kv_bytes(step)
+        decode = activation_bytes(full, fusion) + copied_bytes(kept, step, engine)
+        alive_bytes = maximum(decode, prefill - spare)
+    return around(step, engine, kept, alive_bytes)
 
 
-def encoding_memory(step: Step, fusion: str) -> Memory:
+def encoding_memory(step: Step, fusion: str, footprint: Footprint | None = None) -> Memory:
     """Memory of one device that runs a pass over the whole batch at once and keeps nothing of it."""
-    return Memory(weight_bytes(step), 0.0, activation_bytes(step, fusion))
+    return around(step, footprint or Footprint(), 0.0, activation_bytes(step, fusion))
+
+
+def around(step: Step, engine: Footprint, kept: Num, alive_bytes: Num) -> Memory:
+    """Memory with what the weights and the software take around a cache and the largest step."""
+    return Memory(
+        weights=weight_bytes(step) + table_bytes(step, engine),
+        kv_cache=kept,
+        activations=alive_bytes,
+        workspace=engine.workspace + dequantised_bytes(step, engine),
+        graphs=engine.graphs,
+        framework=framework_bytes(step, engine),
+    )
 
 
 def most(fits: Callable[[Num], object], limit: float) -> Num:

@@ -84,7 +84,7 @@ def lines(estimates: list[Estimate]) -> list[list[str]]:
                     continue
                 values = [scalar(value) for value in known]
                 found.append([f"{name} {kind}", *(f"{seconds(v)} ({values[0] / v:.2f}×)" for v in values)])
-    for kind in ("weights", "kv_cache", "activations", "total"):
+    for kind in ("weights", "kv_cache", "activations", "workspace", "graphs", "framework", "total"):
         found.append([f"memory {kind}", *(gib(scalar(getattr(e.memory, kind))) for e in estimates)])
     found.append(["fits", *("yes" if e.fits() else "no" for e in estimates)])
     for name in ("prefill", "decode"):

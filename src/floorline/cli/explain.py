@@ -10,7 +10,7 @@ from floorline.capacity import fit
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.fit import FLAGS as FIT
 from floorline.cli.fit import length
-from floorline.cli.flags import cluster, fusion, parallelism, precision, share, whole
+from floorline.cli.flags import cluster, fusion, own_share, parallelism, precision, whole
 from floorline.cli.infer import FLAGS as INFER
 from floorline.cli.infer import answer
 from floorline.cli.model import load
@@ -28,7 +28,6 @@ from floorline.explain import (
     render,
 )
 from floorline.explain_times import explain_time
-from floorline.memory import STEP_TOKENS, UTILISATION
 from floorline.published import formula, formula_names
 from floorline.ranges import scalar
 from floorline.report import envelope
@@ -144,8 +143,8 @@ def figure(texts: list[str], given: Given) -> Explanation:
             parallelism=plan,
             precision=formats,
             fusion=fusion(given),
-            gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
-            max_num_batched_tokens=whole(given, "max_num_batched_tokens", STEP_TOKENS) or STEP_TOKENS,
+            gpu_memory_utilization=own_share(given, "gpu_memory_utilization"),
+            max_num_batched_tokens=whole(given, "max_num_batched_tokens"),
             source_len=whole(given, "source_len"),
             suggest=False,
         )

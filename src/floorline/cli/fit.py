@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from floorline.capacity import Fit, fit
 from floorline.cli.command import Command, Flag, Given
-from floorline.cli.flags import FORMAT, HARDWARE, PLAN, cluster, fusion, parallelism, precision, share, whole
+from floorline.cli.flags import (
+    ENGINE,
+    FORMAT,
+    HARDWARE,
+    PLAN,
+    cluster,
+    fusion,
+    own_share,
+    parallelism,
+    precision,
+    whole,
+)
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.implementations import FUSIONS
-from floorline.memory import STEP_TOKENS, UTILISATION
 from floorline.report import envelope
 from floorline.units import gib, integer
 
@@ -32,15 +42,16 @@ FLAGS = (
         "gpu_memory_utilization",
         ("--gpu-memory-utilization",),
         "share of the memory that may be used",
-        f"{UTILISATION:g}",
+        "the engine's, most often 0.9",
     ),
     Flag(
         "max_num_batched_tokens",
         ("--max-num-batched-tokens",),
         "tokens of the largest prefill step",
-        f"{STEP_TOKENS:g}",
+        "the engine's, most often 8192",
     ),
     Flag("fusion", ("--fusion",), f"operators that are one launch: {', '.join(FUSIONS)}", "flash"),
+    ENGINE,
     Flag("check", ("--check",), "exit with 1 where it does not fit", switch=True),
 )
 
@@ -59,8 +70,9 @@ def fit_command(model: str, given: Given) -> int:
         parallelism=plan,
         precision=formats,
         fusion=fusion(given),
-        gpu_memory_utilization=share(given, "gpu_memory_utilization", UTILISATION),
-        max_num_batched_tokens=whole(given, "max_num_batched_tokens", STEP_TOKENS) or STEP_TOKENS,
+        gpu_memory_utilization=own_share(given, "gpu_memory_utilization"),
+        max_num_batched_tokens=whole(given, "max_num_batched_tokens"),
+        engine=given["engine"],
     )
     if given["json"]:
         head = {
@@ -94,6 +106,9 @@ def show(f: Fit) -> None:
         ("weights", gib(scalar(m.weights))),
         ("KV cache", gib(scalar(m.kv_cache))),
         ("activations", gib(scalar(m.activations))),
+        ("workspace", gib(scalar(m.workspace))),
+        ("graphs", gib(scalar(m.graphs))),
+        ("framework", gib(scalar(m.framework))),
         ("total", gib(scalar(m.total))),
         ("may be used", gib(scalar(f.budget))),
         ("margin", gib(scalar(f.margin))),

@@ -157,6 +157,11 @@ def share(given: Given, name: str, default: float) -> float:
     return result
 
 
+def own_share(given: Given, name: str) -> float | None:
+    """The same, None where nothing is said."""
+    return None if given.get(name) is None else share(given, name, 1.0)
+
+
 def precision(given: Given, model: Transformer) -> Precision:
     """Formats: ``--dtype`` for all, each role's own flag above it."""
     name = given.get("dtype") or model.format

@@ -14,7 +14,6 @@ from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
 from floorline.expected import MODEL_FORM
-from floorline.memory import UTILISATION
 from floorline.network import levels
 from floorline.phases import Phase, Time
 from floorline.report import envelope
@@ -137,10 +136,10 @@ def show(e: Estimate) -> None:
     about = "of this one batch, prefill included"
     rows.append(("output tokens", rates["ceiling"], rates["expected"], between, rates["serial"], about))
     print(table(["", "floor", "expected", "90 % interval", "serial", "why"], rows))
-    parts = f"weights {gib(scalar(m.weights))}, KV cache {gib(scalar(m.kv_cache))}, activations {gib(scalar(m.activations))}"
+    parts = ", ".join(f"{name.replace('kv_', 'KV ')} {gib(scalar(size))}" for name, size in m.kinds.items())
     print(f"\nmemory of each device: {parts}")
     if not e.fits():
-        budget = gib(scalar(device.usable) * UTILISATION)
+        budget = gib(scalar(device.usable) * scalar(e.engine.memory_share))
         print(f"does not fit: {gib(scalar(m.total))} of {budget} that may be used; 'floorline fit' says what would")
 
 

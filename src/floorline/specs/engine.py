@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from floorline.num import Num
 from floorline.specs.fields import check, choice, spec
+from floorline.specs.footprint import Footprint
 
 LAUNCHES = ("graph", "compiled", "eager")
 EXCHANGES = ("dispatch", "combine")
@@ -20,6 +21,7 @@ class Engine:
     title    for people
     kernels  whose kernels are taken where calibrations tell engines apart, as tables of kernels name it; "" for the median
     exchanges  kernels that bring tokens to experts, as the tables name them: for prompts, and for single tokens
+    footprint  how it uses memory beside weights, keys and values
     sources  references of the figures
 
     >>> Engine().launch
@@ -100,6 +102,7 @@ class Engine:
         most=10.0,
         whole=False,
     )
+    footprint: Footprint = field(default_factory=Footprint)
     exchanges: tuple[str, str] = ("", "")
     sources: tuple[str, ...] = ()
 
