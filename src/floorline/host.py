@@ -26,6 +26,10 @@ def starts(row: Row, numbers: Numbers, engine: Engine) -> Num:
     if engine.starts == "kernels" or row.message is not None:
         return 1.0
     found = total(numbers.value(product) for product in row.starts)
+    if engine.lays_out == "copying" and any(s.kind == "matmul" and not s.weights for s in row.sized):
+        found = found + float(len(row.reads))
+    if "softmax" in row.ops and "scores" not in row.ops:
+        found = found + engine.score_passes
     narrow = any(p.tensor.role == WEIGHT and p.tensor.name in numbers.stored for p in row.reads)
     return found * NARROW if narrow else found
 

@@ -103,6 +103,12 @@ class KernelTimes:
         return found
 
     @property
+    def autocast(self) -> bool:
+        """Whether weights stay in 32 bits and matmuls' inputs are made of 16, which leaves norms and sums in 32."""
+        precision = self.step.precision
+        return BYTES[precision.weights] >= 4.0 > BYTES[precision.activations] >= 2.0
+
+    @property
     def plain(self) -> str:
         """The format of activations between matmuls: 16 bits at least, whatever matmuls make of them."""
         own = self.step.precision.activations
@@ -123,7 +129,9 @@ class KernelTimes:
         stored = program.element_bytes(weights[0], numbers, precision)
         if own is None or weights[0].name not in numbers.stored or not float(np.min(np.asarray(stored))) < plain:
             return PLAIN.get((precision.weights, precision.activations), precision.activations), stored
-        if own.arithmetic and (own.label.partition(" ")[0] not in FOUR_BIT_FLOATS or "fp4" in self.cluster.accelerator.peaks):
+        if own.arithmetic and (
+            own.label.partition(" ")[0] not in FOUR_BIT_FLOATS or "fp4" in self.cluster.accelerator.peaks
+        ):
             return ("fp8-block128" if "blocks" in own.label else QUANTISED[own.arithmetic]), stored
         return GROUPED, stored
 
@@ -142,6 +150,10 @@ PLAIN = {
 }
 """Formats of weights and activations, where they are not one of 8 bits or more, as tables of kernels name them."""
 
+WIDENED = {"rmsnorm": 14.0 / 4.0, "add": 10.0 / 6.0}
+"""Bytes of an element under autocast over those in 16 bits: a norm reads and writes 32 bits, and its result is made narrow again; a
+sum reads 32 and 16 bits and writes 32. Source: PyTorch, docs/source/amp.rst, "CUDA ops that can autocast to float32"."""
+
 GROUPED = "grouped-weight-only"
 """Weights of 4 or 8 bits that share scales in groups, widened inside the matmul (Marlin, and what compilers generate)."""
 
@@ -159,15 +171,24 @@ def sizes_of(sized: Sized, numbers: Numbers) -> dict[str, Num]:
 
 def matmul(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
     """A matmul, or several side by side: one for each of a batch has its own columns."""
-    del row
     form, stored = t.weight_form(sized.weights, numbers)
     found, s = t.model("matmul", form), sizes_of(sized, numbers)
     width, model = replace(width_of(form), weights=stored), found.fitted.model
     if t.engine.quantises == "fused" and width.narrow:  # without the launches that make narrow inputs
         width, model = replace(width, ready=True), replace(model, launch=t.model("matmul", t.plain).fitted.model.launch)
-    return KernelTime(
-        "matmul", matmul_time(model, t.device(form), width, s["m"], s["n"] * s["batch"], s["k"]), found, s
-    )
+    seconds = matmul_time(model, t.device(form), width, s["m"], s["n"] * s["batch"], s["k"])
+    if not sized.weights and t.engine.lays_out == "copying":
+        seconds = seconds + copying_time(t, numbers, row)
+    return KernelTime("matmul", seconds, found, s)
+
+
+def copying_time(t: KernelTimes, numbers: Numbers, row: Row) -> Num:
+    """Laying heads out for products of activations, by kernels of their own: what they read is read and written before [s]."""
+    model = t.model("add", t.plain).fitted.model
+    elements = total(numbers.value(p.elements) for p in row.reads)
+    moved = 2.0 * elements * t.step.precision.bytes("activations")
+    seconds: Num = (model.launch + model.row) * float(len(row.reads))
+    return seconds + traffic_time(model, t.device(t.plain), moved)
 
 
 def attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
@@ -226,12 +247,18 @@ def experts(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelT
 def element_wise(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
     """Element-wise work in a launch of its own."""
     s = sizes_of(sized, numbers)
-    found, device = t.model(sized.share, t.plain), t.device(t.plain)
+    device, again = t.device(t.plain), 1.0 + t.engine.score_passes if row.ops[0] == "softmax" else 1.0
+    wider = again * (WIDENED.get(sized.share, 1.0) if t.autocast else 1.0)
     if t.engine.element_wise == "generated":
         found = t.model("add", t.plain)
-        model, moved = found.fitted.model, program.price(row, numbers, t.step.precision).bytes
-        return KernelTime("element-wise", model.launch + model.row + traffic_time(model, device, moved), found, s)
-    seconds = element_wise_time(found.fitted.model, device, sized.share, BYTES[t.plain], s["rows"], s["columns"])
+        model, moved = found.fitted.model, program.price(row, numbers, t.step.precision).bytes * wider
+        return KernelTime(
+            "element-wise", (model.launch + model.row) * again + traffic_time(model, device, moved), found, s
+        )
+    found = t.model(sized.share, t.plain)
+    seconds = element_wise_time(
+        found.fitted.model, device, sized.share, BYTES[t.plain], s["rows"], s["columns"] * wider
+    )
     return KernelTime("element-wise", seconds, found, s)
 
 
@@ -242,6 +269,7 @@ def joined(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTi
     found, device = t.model("add", t.plain), t.device(t.plain)
     moved = program.price(row, numbers, precision).bytes
     again = total(numbers.value(p.elements) for p in row.writes) * precision.bytes("activations")
+    moved = moved * (WIDENED["add"] if t.autocast else 1.0)
     return KernelTime(
         "element-wise", traffic_time(found.fitted.model, device, moved - again), found, {"bytes": moved - again}
     )

@@ -26,7 +26,7 @@ def device_of(accelerator: Accelerator, form: str) -> Device:
     """
     if accelerator.sm_count is None:
         raise BadInput(f"{accelerator.name}: its number of multiprocessors is not known; kernel models need it")
-    peak = largest(accelerator.fastest(name) for name in kernel_format(form).arithmetic)
+    peak = largest(accelerator.peak(name) for name in kernel_format(form).arithmetic)
     link = accelerator.links[0].bandwidth if accelerator.links else accelerator.memory_bandwidth
     held = architectures().get(accelerator.architecture)
     threads = 2048.0 if held is None or held.occupancy is None else held.occupancy.warps * held.occupancy.warp

@@ -66,15 +66,22 @@ def balance(name: str) -> float:
     return float(np.log(device.fastest("bf16") / device.memory_bandwidth))
 
 
+LIKE = float(np.log(2.0))
+"""Within this logarithm of FLOP for each byte a device is like another."""
+
+
 @cache
-def donors(name: str, architecture: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Accelerators with a calibration, nearest first: itself and its architecture's, then those of other architectures."""
+def donors(name: str, architecture: str) -> tuple[tuple[str, ...], ...]:
+    """Accelerators with a calibration, nearest first: itself and its like (kernels of one engine say more on a device like it than
+    those of others on itself), others of its architecture, then those of other architectures."""
     families = {other: load_accelerator(other).architecture for other in calibrated()}
     near = sorted(families, key=lambda other: (other != name, abs(balance(other) - balance(name))))
-    same = tuple(other for other in near if other == name or families[other] == architecture)
+    family = [other for other in near if other == name or families[other] == architecture]
+    own = tuple(other for other in family if abs(balance(other) - balance(name)) < LIKE)
+    same = tuple(other for other in family if other not in own)
     order = rules()["architectures"].get(architecture, rules()["architectures"]["other"])
     rest = (other for wanted in order for other in near if families[other] == wanted)
-    return same, tuple(other for other in rest if other not in same)
+    return own, same, tuple(other for other in rest if other not in own + same)
 
 
 def alike(form: str) -> Iterator[str]:
@@ -118,16 +125,40 @@ def chosen(name: str, architecture: str, kind: str, form: str, engine: str, with
                     found = None if accelerator in without else shipped(accelerator)
                     model = found.model(kind, like, software) if found else None
                     if model is not None:
-                        return Chosen(sustained(model, architecture), *told_apart(name, architecture, model, form))
+                        return Chosen(
+                            sustained(model, name, architecture, form), *told_apart(name, architecture, model, form)
+                        )
     return None
 
 
-def sustained(model: Fitted, architecture: str) -> Fitted:
-    """A model whose arithmetic is as much slower on another architecture as its large matmuls were measured to be."""
-    share: float = rules()["sustained"].get(architecture, 1.0)
-    if share == 1.0 or not hasattr(model.model, "efficiency"):
+def sustained(model: Fitted, name: str, architecture: str, form: str) -> Fitted:
+    """A model whose arithmetic is as much faster or slower on another device as its large matmuls were measured to be, or as the
+    power that it has for each operation lets expect."""
+    if model.accelerator == name or not hasattr(model.model, "efficiency"):
         return model
-    return replace(model, model=replace(model.model, efficiency=model.model.efficiency * share))
+    own, vectors = model.model.efficiency, form in VECTORS
+    measured: Mapping[str, float] = {} if vectors else rules()["sustained"]
+    share = measured.get(name, measured.get(architecture, 0.0))
+    share = share or min(powered(name, model, "fp32" if vectors else "fp16"), 1.0 if vectors else MOST / own)
+    return replace(model, model=replace(model.model, efficiency=own * share))
+
+
+def powered(name: str, model: Fitted, form: str) -> float:
+    """How much more of its peak a device sustains than the one that a model was fitted on, by the power of each operation; 1 for an
+    accelerator of one's own."""
+    devices = [load_accelerator(each) for each in (name, model.accelerator) if each in names()]
+    if len(devices) < 2 or any(device.tdp is None for device in devices):
+        return 1.0
+    own, other = (device.tdp / device.peak(form) for device in devices if device.tdp is not None)
+    return float(np.power(own / other, POWER))
+
+
+VECTORS = {"fp32", "fp64"}
+"""Formats of vector units, which sustain no more than matrix units where power suffices."""
+
+POWER, MOST = 0.6, 1.2
+"""Exponent by which a device with more watts for each FLOP/s sustains more of its peak, and the most that a model's share becomes:
+cuBLAS reaches 0.92 of an L20's peak (2.3 W for a TFLOP/s, fp16) and 0.55 of an L40S's (0.97 W), of one architecture."""
 
 
 def told_apart(name: str, architecture: str, model: Fitted, form: str) -> tuple[str, float]:

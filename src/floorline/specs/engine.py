@@ -48,6 +48,17 @@ class Engine:
     prefill_fusion: str = choice(
         "operators of a prompt that are one launch, where no other assumption is made", ("", "unfused", "flash"), ""
     )
+    lays_out: str = choice(
+        "whether kernels of their own lay heads out for attention that is not one launch",
+        ("in place", "copying"),
+        "in place",
+    )
+    score_passes: Num = spec(
+        "times that such attention goes over its scores beside the softmax: to scale, to mask",
+        default=0,
+        least=0,
+        most=100,
+    )
     packs: str = choice(
         "heads of which decode attention takes all queries at once: all, none, or those 128 wide in groups of 8",
         ("all", "none", "128x8"),

@@ -52,9 +52,9 @@ ENGINES = {
     "gpt-fast": "gpt-fast",
     "lmdeploy": "lmdeploy",
     "vllm": "vllm",
-    "pytorch torchscript": "compiled",
+    "pytorch torchscript": "torchscript",
     "pytorch": "eager",
-    "tensorflow xla": "compiled",
+    "tensorflow xla": "xla",
 }
 """How a case names its software, without a version → the catalogue's engine."""
 
