@@ -39,6 +39,7 @@ def device_of(accelerator: Accelerator, form: str) -> Device:
         adds=accelerator.architecture in ADDING_SWITCH,
         clock=USUAL_CLOCK if accelerator.boost_clock is None else accelerator.boost_clock,
         threads=threads,
+        cache_bandwidth=0.0 if accelerator.cache_bandwidth is None else accelerator.cache_bandwidth,
     )
 
 

@@ -88,7 +88,7 @@ def head_by_head_time(p: DecodeAttention, device: Device, width: Width, a: Atten
     heads = replace(a, kv_heads=a.kv_heads * a.group, group=1.0)
     whole = replace(p, parts=1.0, single_parts=1.0)
     shared = traffic(p, device, width, a, False)
-    again = a.group * a.kept(width, a.keys * a.visible) / (device.bandwidth * p.bandwidth * p.cache_speed)
+    again = a.group * a.kept(width, a.keys * a.visible) / device.cache_rate
     busy, moving = tile_time(p if splits else whole, device, width, heads), maximum(shared, again)
     together: Num = power(power(busy, p.overlap) + power(moving, p.overlap), 1.0 / p.overlap)
     return (
