@@ -24,9 +24,9 @@ from floorline import (
 from floorline.catalogue.engines import engines, load_engine
 from floorline.catalogue.load import models
 from floorline.catalogue.references import references
+from floorline.catalogue.widths import widths
 from floorline.errors import BadInput
 from floorline.estimates import Estimate
-from floorline.expected import MODEL_FORM
 from floorline.kernel_sizes import Sized
 from floorline.kernel_times import TIMES
 from floorline.phases import Time
@@ -56,7 +56,7 @@ def test_a_decode_step_between_its_limits() -> None:
     expected, low, high = sure(decoding().tpot)
     assert 4.7e-3 < low < expected < high
     assert 5.5e-3 < expected < 8e-3
-    assert high / expected - 1.0 >= MODEL_FORM
+    assert high / expected - 1.0 >= widths()["batch"]
 
 
 @given(

@@ -2,7 +2,7 @@
 
 Errors of kernels of one kind are taken as one: they come from one fitted model, so their half widths add up. Those of different
 kinds are independent: theirs add in quadrature. What a sum of kernels that were measured alone leaves out (gaps, colder caches,
-other clocks) is one more term of the same kind, ``MODEL_FORM`` of the whole.
+other clocks) is one more term of the same kind, a share of the whole for each kind of question, and what the host adds another.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from floorline.catalogue.widths import widths
 from floorline.formulas.sampling import radix_sort_time
 from floorline.host import cache_copy_time, host_time, starts
 from floorline.kernel_times import KernelTimes
@@ -21,9 +22,6 @@ from floorline.result import Result
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
 from floorline.step import Step
-
-MODEL_FORM = 0.15
-"""Half width of what a sum of kernels measured alone leaves out, as a share of the whole: an assumption, the same everywhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +58,21 @@ class Expectation(Result):
 
     kinds  kind of kernel → its share
     host   what the engine and the host add to the kernels [s]
+    asked  kind of question, of ``catalogue/widths.toml``
     """
 
     kinds: dict[str, Share]
     host: Num
+    asked: str = "batch"
 
     def answer(self) -> Mapping[str, Any]:
         """The shares of the kinds, the host's, and the term for what kernels measured alone leave out."""
-        return {"kinds": self.kinds, "host_s": self.host, "model_form": MODEL_FORM, "inherited": self.inherited}
+        return {"kinds": self.kinds, "host_s": self.host, "model_form": self.form, "inherited": self.inherited}
+
+    @property
+    def form(self) -> float:
+        """Half width of what a sum of kernels measured alone leaves out, as a share of the whole."""
+        return widths()[self.asked]
 
     @property
     def inherited(self) -> bool:
@@ -94,7 +99,7 @@ class Expectation(Result):
         kinds = dict(self.kinds)
         for kind, share in other.kinds.items():
             kinds[kind] = kinds[kind] + share if kind in kinds else share
-        return Expectation(kinds, self.host + other.host)
+        return replace(self, kinds=kinds, host=self.host + other.host)
 
     def times(self, factor: Num) -> Expectation:
         """As often as that."""
@@ -102,11 +107,11 @@ class Expectation(Result):
 
     def only(self, kinds: tuple[str, ...]) -> Expectation:
         """Some kinds alone, without what the host adds."""
-        return Expectation({kind: share for kind, share in self.kinds.items() if kind in kinds}, 0.0)
+        return replace(self, kinds={kind: share for kind, share in self.kinds.items() if kind in kinds}, host=0.0)
 
     def without(self, kinds: tuple[str, ...]) -> Expectation:
         """All but some kinds."""
-        return Expectation({kind: share for kind, share in self.kinds.items() if kind not in kinds}, self.host)
+        return replace(self, kinds={kind: share for kind, share in self.kinds.items() if kind not in kinds})
 
     def averaged(self, mean: Callable[[Num], Num]) -> Expectation:
         """The mean over steps."""
@@ -114,12 +119,12 @@ class Expectation(Result):
         for kind, share in self.kinds.items():
             parts: dict[str, Any] = {n: mean(getattr(share, n)) for n in ("seconds", "below", "above", "launches")}
             kinds[kind] = replace(share, **parts)
-        return Expectation(kinds, mean(self.host))
+        return replace(self, kinds=kinds, host=mean(self.host))
 
     def half(self, side: str) -> Num:
         """Half width of the interval on one side, "below" or "above" [s]."""
         parts = [getattr(share, side) for share in self.kinds.values()]
-        squares = total(part * part for part in (*parts, self.seconds * MODEL_FORM))
+        squares = total(part * part for part in (*parts, self.seconds * self.form, self.host * widths()["host"]))
         return np.sqrt(squares)
 
 

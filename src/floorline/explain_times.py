@@ -8,7 +8,7 @@ from floorline.calibrate.fit import as_dict
 from floorline.calibrate.kinds import KINDS
 from floorline.errors import BadInput
 from floorline.estimates import Estimate
-from floorline.expected import MODEL_FORM, Expectation
+from floorline.expected import Expectation
 from floorline.explain import Explanation, plain
 from floorline.kernel_times import KernelTime, KernelTimes
 from floorline.letters import MEANING
@@ -114,8 +114,8 @@ def expectation(e: Estimate, phase: Phase, found: Expectation) -> Explanation:
     assert time.high is not None
     return Explanation(
         f"expected, {engine.title}",
-        "Σ kernels + host; 90 %: √(Σ over kinds of half widths² + (model form · whole)²)",
-        f"{plain(time.low)} to {plain(time.high)} s; model form {MODEL_FORM:g}",
+        "Σ kernels + host; 90 %: √(Σ over kinds of half widths² + (share · whole)²)",
+        f"{plain(time.low)} to {plain(time.high)} s; {found.asked}: {found.form:g} of the whole",
         found.seconds,
         "s",
         "fitted to measured kernels: docs/accuracy.md",

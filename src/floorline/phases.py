@@ -145,12 +145,14 @@ class Phase:
         """What the mean step is expected to take; None where a kind of kernel has no model."""
         try:
             if self.mixture is not None:
-                return self.mixture.expected(self.cluster, self.engine, self.assumptions.fusion)
+                whole = self.mixture.expected(self.cluster, self.engine, self.assumptions.fusion)
+                return replace(whole, asked="loop")
             found = expected(self.every.micro, self.cluster, self.engine, self.assumptions.fusion)
         except NoModel:
             return None
         stretch = self.every.stretch
-        return found.averaged(lambda once: self.mean(once * stretch))
+        mean = found.averaged(lambda once: self.mean(once * stretch))
+        return replace(mean, asked="pass") if self.name == "encode" else mean
 
     @cached_property
     def expected_s(self) -> Num | None:

@@ -13,7 +13,6 @@ from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
-from floorline.expected import MODEL_FORM
 from floorline.network import levels
 from floorline.phases import Phase, Time
 from floorline.report import envelope
@@ -215,7 +214,7 @@ def expectations(e: Estimate) -> list[str]:
     software = e.phases[0].engine
     found = [
         f"expected: {software.title}; kernel models fitted to measured kernels of {', '.join(sources)}; the interval has 90 % of "
-        f"their errors, and {MODEL_FORM:.0%} for what kernels measured alone leave out"
+        f"their errors, and {known[-1].form:.0%} for what kernels measured alone leave out"
     ]
     if any(x.inherited for x in known):
         found.append(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from floorline.num import Num, maximum, power, where
 
-
 USUAL_CACHE = 2.66
 """Bandwidth of the last-level cache over that of memory: 5420 GB/s measured on an A100 of 2039 GB/s."""
 

@@ -1,0 +1,19 @@
+"""How much wider intervals of whole runs are than those of their kernels: one width for each kind of question."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+
+FILE = Path(__file__).parent / "widths.toml"
+
+
+@cache
+def widths() -> dict[str, float]:
+    """Kind of question → half width, as a share of the time; "host" of what the host adds.
+
+    >>> sorted(widths())
+    ['batch', 'host', 'loop', 'pass']
+    """
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
