@@ -181,7 +181,15 @@ def test_infer_keys() -> None:
     unknown = ask("infer", "gpt2", "--hardware", "tpu-v5e", "--input-len", "8", "--output-len", "2")
     assert [unknown["tpot_s"][k] for k in ("expected", "low", "high")] == [None, None, None]
     assert unknown["output_tokens_per_s"]["expected"] is None
-    assert set(document["memory"]) == {"weights", "kv_cache", "activations", "total"}
+    assert set(document["memory"]) == {
+        "weights",
+        "kv_cache",
+        "activations",
+        "workspace",
+        "graphs",
+        "framework",
+        "total",
+    }
     assert document["memory"]["total"] == sum(v for k, v in document["memory"].items() if k != "total")
     assert document["bound"]["decode"] in ("compute", "memory", "link")
     assert document["assumptions"]["attention"] == "full"

@@ -127,7 +127,7 @@ def answers(e: Estimate) -> dict[str, object]:
         parts = {"compute": phase.floor.compute, "memory": phase.floor.memory, "link": phase.floor.link}
         found |= {f"{phase.name}.{part}": value for part, value in parts.items()}
     m = e.memory
-    found |= {"weights": m.weights, "kv_cache": m.kv_cache, "activations": m.activations, "memory": m.total}
+    found |= {**m.kinds, "total": m.total}
     return {**found, "tokens_per_s": e.output_tokens_per_s, "feasible": e.feasible, "rule": e.rule}
 
 

@@ -12,7 +12,7 @@ from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
 from floorline.feasible import hold, spread
-from floorline.footprints import framework_bytes, whole_blocks
+from floorline.footprints import cached, framework_bytes, whole_blocks
 from floorline.memory import (
     Memory,
     activation_bytes,
@@ -148,9 +148,8 @@ class Case:
         around = self.footprint.graphs + self.footprint.workspace + framework_bytes(prompt, self.footprint)
         space = self.budget - weights - activation_bytes(prompt, self.fusion) - around
         held = whole_blocks(length, self.footprint.kv_block)
-        each = kv_bytes(
-            Step(self.model, plan.dp, 1.0, held - 1.0, 1.0, plan, formats, decoding=True, source=self.source)
-        )
+        last = Step(self.model, plan.dp, 1.0, held - 1.0, 1.0, plan, formats, decoding=True, source=self.source)
+        each = kv_bytes(cached(last, self.footprint))
         most_of_them = minimum(floor(space / maximum(each, 1.0)), MOST_SEQUENCES)
         return where(space > 0.0, most_of_them, 0.0) * plan.dp
 

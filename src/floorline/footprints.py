@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
+
 from floorline.num import Num, ceil, largest, maximum, number, where
 from floorline.op import Contraction
+from floorline.program import EARLIER
 from floorline.quantized import element_bytes
 from floorline.specs.footprint import Buffers, Footprint
 from floorline.step import Step
 from floorline.tensor import WEIGHT
+from floorline.transformer import Transformer
 
 WORD = "V"
 """The letter of the vocabulary."""
@@ -26,6 +31,21 @@ def whole_blocks(length: Num, block: Num) -> Num:
     32.0
     """
     return ceil(length / block) * block
+
+
+def cached(step: Step, footprint: Footprint) -> Step:
+    """The step whose cache an engine keeps: the same, or one whose windows are as wide as the sequence."""
+    return step if footprint.windows == "cut" else replace(step, model=without_windows(step.model))
+
+
+@lru_cache(maxsize=64)
+def without_windows(model: Transformer) -> Transformer:
+    """A model whose layers keep every token."""
+    stacks = (
+        replace(s, tokens=tuple(pair for pair in s.tokens if pair[0] != EARLIER)) if "window" in s.sizes else s
+        for s in model.stacks
+    )
+    return replace(model, stacks=tuple(stacks))
 
 
 def tables(step: Step) -> tuple[Num, Num]:
@@ -56,8 +76,10 @@ def logit_bytes(step: Step, footprint: Footprint) -> Num:
 
 
 def dequantised_bytes(step: Step, footprint: Footprint) -> Num:
-    """The largest quantised matrix in the format of the activations, where it is brought to that in memory [B]."""
-    if footprint.dequantised == "on chip" or step.model.quantization is None:
+    """The largest quantised matrix in the format of the activations, where it is brought to that in memory; matmuls that run in a
+    format of their own, such as fp8, need no such copy [B]."""
+    own = step.model.quantization
+    if footprint.dequantised == "on chip" or own is None or own.arithmetic:
         return 0.0
     plain, wide = step.precision.bytes(WEIGHT), step.precision.bytes("activations")
     found: list[Num] = [0.0]

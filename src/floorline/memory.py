@@ -13,6 +13,7 @@ from floorline import layout, passes
 from floorline.block import Block
 from floorline.footprints import (
     buffer_bytes,
+    cached,
     copied_bytes,
     dequantised_bytes,
     framework_bytes,
@@ -226,12 +227,12 @@ def inference_memory(
     full = Step(step.model, step.batch, 1.0, length - 1.0, 1.0, step.parallelism, step.precision, decoding=True)
     full = replace(full, source=step.source)
     prompt = prefill_step(step, engine.step_tokens if most_tokens is None else most_tokens)
-    kept = kv_bytes(replace(full, earlier=held - 1.0))
+    kept = kv_bytes(cached(replace(full, earlier=held - 1.0), engine))
     if engine.buffers is not None:
         alive_bytes = buffer_bytes(step, length, engine.buffers)
     else:
         prefill = maximum(activation_bytes(prompt, fusion), logit_bytes(prompt, engine))
-        spare = 0.0 if engine.cache == "in place" else kept - kv_bytes(step)
+        spare = 0.0 if engine.cache == "in place" else kept - kv_bytes(cached(step, engine))
         decode = activation_bytes(full, fusion) + copied_bytes(kept, step, engine)
         alive_bytes = maximum(decode, prefill - spare)
     return around(step, engine, kept, alive_bytes)

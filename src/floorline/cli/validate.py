@@ -22,7 +22,7 @@ def validate(path: str, given: Given) -> None:
     if given["json"]:
         print_json(envelope("validate", {"path": path, **given}, found.to_dict()))
         return
-    priced = sum(row.floor is not None for row in found.rows)
+    priced = sum(row.is_priced for row in found.rows)
     print(bold(f"{path}: {len(found.rows)} measured, {priced} priced, {len(found.beaten)} beat their floor"))
     rows = [
         (
@@ -47,6 +47,11 @@ def validate(path: str, given: Given) -> None:
         print(f"beats its floor: {row.case} ({row.source}), measured {row.measured:.4g}, bound {row.floor:.4g}")
     if len(found.beaten) > LISTED:
         print(f"and {len(found.beaten) - LISTED} more; --json lists all")
+    if found.memory is not None:
+        m = found.memory
+        print(
+            f"out of memory: {m.failed - len(m.missed)} of {m.failed} runs found, {len(m.called)} of {m.ran} others called so"
+        )
     reasons: dict[str, int] = {}
     for one in found.rows:
         if one.reason:

@@ -67,6 +67,11 @@ class Footprint:
         ("in place", "copied"),
         "in place",
     )
+    windows: str = choice(
+        "what layers with a sliding window keep: what the next token sees, or every token",
+        ("cut", "whole"),
+        "cut",
+    )
     logits: str = choice("positions of a prompt whose logits exist at once: the last, or all", ("last", "all"), "last")
     logit_bytes: Num = spec(
         "bytes of a logit with its copies in other formats, where all positions have them",

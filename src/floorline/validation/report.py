@@ -19,6 +19,8 @@ from floorline.kernels.floors import floor as kernel_floor
 from floorline.result import Result
 from floorline.validation import cases as case_table
 from floorline.validation.case_floors import floor as case_floor
+from floorline.validation.case_memory import METRICS, Verdicts, verdicts
+from floorline.validation.case_memory import expected as expected_memory
 
 ROUNDING = 1e-9
 """Share by which a measured value may be beyond its bound: both are rounded."""
@@ -55,6 +57,11 @@ class Row(Result):
     kernels: str = ""
 
     @property
+    def is_priced(self) -> bool:
+        """Whether there is a bound or an expected value."""
+        return self.floor is not None or self.expected is not None
+
+    @property
     def share(self) -> float | None:
         """The bound's share of the measured time: 1 at the floor, more where it is beaten."""
         if self.floor is None:
@@ -66,10 +73,12 @@ class Row(Result):
 class Validation(Result):
     """All rows of a file.
 
-    rows  in the order of the file
+    rows    in the order of the file
+    memory  which inference runs are said to fit, where the file has such
     """
 
     rows: tuple[Row, ...]
+    memory: Verdicts | None = None
 
     @property
     def beaten(self) -> tuple[Row, ...]:
@@ -82,8 +91,9 @@ class Validation(Result):
             "cases": self.rows,
             "summary": list(self.summary()),
             "rows": len(self.rows),
-            "priced": sum(row.floor is not None for row in self.rows),
+            "priced": sum(row.is_priced for row in self.rows),
             "beats_floor": [row.case for row in self.beaten],
+            "out_of_memory": self.memory,
         }
 
     def summary(self) -> Iterable[dict[str, Any]]:
@@ -99,7 +109,7 @@ class Validation(Result):
                 "source": source,
                 "metric": metric,
                 "n": len(found),
-                "priced": len(shares),
+                "priced": sum(row.is_priced for row in found),
                 "median_floor_share": float(np.median(shares)) if shares else None,
                 "beats_floor": [row.case for row in found if row.beaten],
                 "not_priced": {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
@@ -139,7 +149,11 @@ def validate(path: str | Path, models: str | Path | None = None) -> Validation:
         folder = Path(models) if models else beside if beside.is_dir() else None
         if folder is not None and not folder.is_dir():
             raise BadInput(f"{folder}: there is no such folder; expected one that holds NAME.json of each model")
-        return Validation(tuple(of_case(case, folder) for case in case_table.read(given)))
+        cases = case_table.read(given)
+        served = [case for case in cases if case.word("kind") == "inference" and case.word("judged") != "no"]
+        return Validation(
+            tuple(of_case(case, folder) for case in cases), verdicts(served, folder) if served else None
+        )
     return Validation(tuple(of_kernels(table.read(given))))
 
 
@@ -163,6 +177,8 @@ def of_case(case: case_table.Case, folder: Path | None) -> Row:
         value = case.value
         if not 0.0 < value < float("inf"):
             raise BadInput(f"value is {case.word('value')!r}; expected more than zero and less than infinity")
+        if case.metric in METRICS and case.word("kind") != "training":
+            return of_memory(case, folder)
         bound, _ = case_floor(case, folder)
         if not 0.0 <= bound < float("inf"):
             raise BadInput("its bound is no finite number: does the plan or the length break a rule of the model?")
@@ -172,6 +188,14 @@ def of_case(case: case_table.Case, folder: Path | None) -> Row:
         return Row(*head, value, None, False, "a number goes beyond what can be computed", case.is_rate)
     beaten = value > bound * (1.0 + ROUNDING) if case.is_rate else value < bound * (1.0 - ROUNDING)
     return Row(*head, value, bound, beaten, "", case.is_rate)
+
+
+def of_memory(case: case_table.Case, folder: Path | None) -> Row:
+    """A case of memory and what is expected of its software; one that did not fit is expected to be 1, or 0, without an error."""
+    hoped = expected_memory(case, folder)
+    row = Row(case.name, case.word("source"), case.metric, case.value, None, False, "")
+    error = None if case.metric == "out_of_memory" else float(np.log(hoped.value / case.value))
+    return replace(row, expected=hoped.value, low=hoped.low, high=hoped.high, error=error)
 
 
 def of_kernels(kernels: table.Kernels) -> list[Row]:
