@@ -36,6 +36,8 @@ from floorline.step import Step, generating, sourced
 from floorline.transformer import SOURCE, Transformer
 
 LONGEST, MOST_SEQUENCES = 1e9, 1e7
+WHOLE_PROMPTS = 1e9
+"""Tokens of a step from which on an engine runs all prompts at once: none are beside others."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Fit(Result):
     max_context      tokens that each sequence of the asked batch can have [-]
     max_concurrency  sequences of the asked length for which keys and values fit beside the largest prefill step [-]
     source           tokens that the encoder reads for each, where there is one [-]
+    engine           whose use of memory this is
     suggestions      changes that make it fit, the cheapest first
     """
 
@@ -69,6 +72,7 @@ class Fit(Result):
     max_context: Num
     max_concurrency: Num
     source: Num = 0.0
+    engine: str = "any"
     suggestions: tuple[str, ...] = ()
 
     @property
@@ -101,6 +105,7 @@ class Fit(Result):
             "max_batch": self.max_batch,
             "max_context": self.max_context,
             "max_concurrency": self.max_concurrency,
+            "engine": self.engine,
             "suggestions": self.suggestions,
         }
 
@@ -163,6 +168,8 @@ class Case:
         positions: Num = LONGEST if made.max_positions is None else made.max_positions
         formats = self.precision
         kept = kv_bytes(Step(made, batch, 1.0, length - 1.0, precision=formats, decoding=True, source=self.source))
+        largest = most(lambda n: self.fits(n, length), MOST_SEQUENCES)
+        beside = self.concurrency(memory.weights, length)
         tight = suggest and np.ndim(memory.total) == 0 and not self.fits(batch, length)
         return Fit(
             model=made,
@@ -175,9 +182,9 @@ class Case:
             budget=self.budget,
             kv_bytes=kept,
             kv_per_token=kept / (batch * length),
-            max_batch=most(lambda n: self.fits(n, length), MOST_SEQUENCES),
+            max_batch=largest,
             max_context=minimum(most(lambda n: self.fits(batch, n), LONGEST), positions),
-            max_concurrency=self.concurrency(memory.weights, length),
+            max_concurrency=where(number(self.most_tokens) < WHOLE_PROMPTS, beside, largest),
             source=self.source,
             suggestions=suggestions(self, batch, length) if tight else (),
         )
@@ -238,7 +245,7 @@ def fit(
         source=asked.source_len,
         footprint=software.footprint,
     )
-    return case.answer(asked.batch, tokens, suggest)
+    return replace(case.answer(asked.batch, tokens, suggest), engine=software.name)
 
 
 def as_many_as_fit(

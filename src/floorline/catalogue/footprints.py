@@ -32,15 +32,12 @@ def footprints() -> dict[str, Footprint]:
 
 
 def made(entry: Mapping[str, Any]) -> Footprint:
-    """One of them: figures of bytes have a unit in the file, all others stand as they are."""
-    given: dict[str, Any] = {
-        f.name: parse(entry[f.name], "B", f.name)
-        if isinstance(entry[f.name], str) and "unit" in f.metadata
-        else entry[f.name]
-        for f in fields(Footprint)
-        if f.name in entry and f.name != "buffers"
-    }
-    return Footprint(**given, buffers=Buffers(**entry["buffers"]) if "buffers" in entry else None)
+    """One of them: figures of bytes have a unit in the file and are rounded to whole bytes, all others stand as they are."""
+    given: dict[str, Any] = {f.name: entry[f.name] for f in fields(Footprint) if f.name in entry}
+    sized = [f.name for f in fields(Footprint) if f.metadata.get("unit") == "B" and isinstance(given.get(f.name), str)]
+    given |= {name: float(round(parse(given[name], "B", name))) for name in sized}
+    given |= {"buffers": Buffers(**entry["buffers"])} if "buffers" in entry else {}
+    return Footprint(**given)
 
 
 def footprint_of(name: str, version: tuple[int, ...] = ()) -> Footprint:
