@@ -233,12 +233,11 @@ def estimate(
     parallelism  degrees; the default is one device
     precision    formats; the default is the model's own
     assumptions  of the serial time
-    engine       of the expected time, or its name; the default is the median over engines, in a captured graph
+    engine       of the expected time and the memory, or its name; default: the median over engines, in a captured graph
     raises       BadInput for values that make no sense; a plan that breaks a rule is nan with a reason instead
 
     >>> import floorline
-    >>> h100 = floorline.load_cluster("h100-sxm")
-    >>> e = floorline.estimate("llama-3.1-8b", floorline.Decode(context_len=1024), h100)
+    >>> e = floorline.estimate("llama-3.1-8b", floorline.Decode(context_len=1024), "h100-sxm")
     >>> bool(4.5e-3 < e.tpot.floor < 4.8e-3)  # 15 GB of weights at 3.35 TB/s
     True
     """
@@ -262,8 +261,7 @@ def estimate(
             Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many, software)
             for name, step, many in steps(made, workload, plan, formats, assumed.attention)
         )
-    alone = np.ndim(feasible) == 0 and not feasible
-    why = reason(values, int(index), made.name) if alone else ""
+    why = reason(values, int(index), made.name) if np.ndim(feasible) == 0 and not feasible else ""
     return Estimate(
         made,
         workload,

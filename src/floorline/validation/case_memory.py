@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floorline.catalogue.accelerators import load_accelerator
-from floorline.catalogue.footprints import footprint_of, footprints
 from floorline.errors import BadInput, FloorlineError
 from floorline.feasible import hold, spread
 from floorline.memory import Memory, encoding_memory, inference_memory
@@ -15,7 +14,7 @@ from floorline.num import maximum
 from floorline.result import Result
 from floorline.specs.workload import Encode, Generate
 from floorline.step import Step, single
-from floorline.validation.case_plan import ENGINES, model_of, plan_of, precision_of, version_of
+from floorline.validation.case_plan import engine_of, model_of, plan_of, precision_of
 from floorline.validation.cases import Case
 
 METRICS = ("peak_memory_bytes", "out_of_memory")
@@ -41,30 +40,23 @@ class Expected(Result):
     memory: Memory
 
 
-def engine_name(case: Case) -> str:
-    """The catalogue's name of a case's software; "any" where it has none."""
-    said = case.word("engine").lower()
-    return next((name for start, name in ENGINES.items() if said.startswith(start)), "any")
-
-
 def memory(case: Case, folder: Path | None) -> Memory:
     """Memory of one device of a case.
 
     raises BadInput where the case lacks a length, or its plan breaks a rule
     """
-    name = engine_name(case)
-    used, plan = footprint_of(name, version_of(case)), plan_of(case)
+    engine, plan = engine_of(case), plan_of(case)
     model, precision = model_of(case, folder), precision_of(case)
     fusion = "unfused" if case.word("attention") == "unfused" else "flash"
     if case.word("kind") == "encoder":
         step = single(model, Encode(batch=case.number("batch"), seq_len=case.number("input_len", 1.0)), plan, precision, "full")
-        return encoding_memory(step, fusion, used)
+        return encoding_memory(step, fusion, engine.footprint)
     prompt, made = case.number("input_len"), case.number("output_len", 1.0)
-    batch = case.number("batch") if case.word("load") == "static" or name in WHOLE else 1.0
+    batch = case.number("batch") if case.word("load") == "static" or engine.name in WHOLE else 1.0
     work = Generate(batch=batch, prompt_len=prompt, output_len=maximum(made, 1.0))
     hold(model, work, plan.devices, plan)
     step = Step(model, spread(batch, plan.dp), prompt, 0.0, 1.0, plan, precision)
-    return inference_memory(step, prompt + made, fusion, None, used)
+    return inference_memory(step, prompt + made, fusion, None, engine.footprint)
 
 
 def expected(case: Case, folder: Path | None) -> Expected:
