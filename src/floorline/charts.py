@@ -9,6 +9,7 @@ import numpy as np
 
 from floorline.errors import BadInput
 from floorline.rooflines import Point, Roof, Roofline
+from floorline.validation.report import Validation
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 Chart = dict[str, Any]
@@ -57,6 +58,52 @@ def roofline(found: Roofline) -> Chart:
             },
         ],
     }
+
+
+def predicted(found: Validation) -> Chart:
+    """Expected against measured values of runs or kernels, both logarithmic, a panel for each metric: points of one source in one
+    colour, beside the line where both are equal.
+
+    >>> predicted(Validation(()))["hconcat"]
+    []
+    """
+    panels = []
+    for metric in dict.fromkeys(row.metric for row in found.rows if row.error is not None):
+        rows = [row for row in found.rows if row.metric == metric and row.error is not None]
+        values = [
+            {
+                "case": row.case,
+                "source": row.source,
+                "measured": row.measured,
+                "expected": row.expected,
+                "error": row.error,
+            }
+            for row in rows
+        ]
+        ends = [f(min(row.measured, row.expected or row.measured) for row in rows) for f in (min, max)]
+        x, y = (logarithmic(name, f"{name} {metric}", {}) for name in ("measured", "expected"))
+        tips = [{"field": "case"}, {"field": "source"}]
+        tips += [
+            {"field": name, "type": "quantitative", "format": ".3~g"} for name in ("measured", "expected", "error")
+        ]
+        equal = {"values": [{"measured": end, "expected": end} for end in ends]}
+        colour = {"field": "source", "type": "nominal", "title": "source"}
+        dots = {"type": "point", "filled": True, "size": 25, "opacity": 0.6}
+        panels.append(
+            {
+                "width": 320,
+                "height": 320,
+                "layer": [
+                    {"data": equal, "mark": {"type": "line", "color": "gray"}, "encoding": {"x": x, "y": y}},
+                    {
+                        "data": {"values": values},
+                        "mark": dots,
+                        "encoding": {"x": x, "y": y, "color": colour, "tooltip": tips},
+                    },
+                ],
+            }
+        )
+    return {"$schema": SCHEMA, "title": "expected against measured", "hconcat": panels}
 
 
 def logarithmic(field: str, title: str, more: Mapping[str, object]) -> Chart:

@@ -8,7 +8,8 @@ from floorline.cli.output import bold, note, print_json, table
 from floorline.report import envelope
 
 MODELS = Flag("models", ("--models",), "folder of the configurations that cases name", "../models, else the catalogue")
-FLAGS = (JSON, MODELS)
+PLOT = Flag("plot", ("--plot",), "write predicted against measured as a chart: Vega-Lite JSON, .svg or .png", "")
+FLAGS = (JSON, MODELS, PLOT)
 LISTED = 20
 
 
@@ -19,6 +20,10 @@ def validate(path: str, given: Given) -> None:
     from floorline.validation.report import validate as computed
 
     found = computed(path, given["models"])
+    if given["plot"]:
+        from floorline.charts import predicted, save
+
+        save(predicted(found), given["plot"])
     if given["json"]:
         print_json(envelope("validate", {"path": path, **given}, found.to_dict()))
         return
@@ -43,6 +48,18 @@ def validate(path: str, given: Given) -> None:
             left=2,
         )
     )
+    asked = [
+        (
+            s["question"],
+            s["n"],
+            *(f"{s[key]:.1%}" for key in ("median_error", "p90_error", "coverage", "median_of_sources")),
+        )
+        for s in found.questions()
+    ]
+    if len(asked) > 1:
+        print(
+            table(["\njudged runs by question", "rows", "error", "p90", "inside", "median of sources"], asked, left=1)
+        )
     for row in found.beaten[:LISTED]:
         print(f"beats its floor: {row.case} ({row.source}), measured {row.measured:.4g}, bound {row.floor:.4g}")
     if len(found.beaten) > LISTED:

@@ -21,6 +21,9 @@ from floorline.validation import cases as case_table
 from floorline.validation.case_floors import floor as case_floor
 from floorline.validation.case_memory import METRICS, Verdicts, verdicts
 from floorline.validation.case_memory import expected as expected_memory
+from floorline.validation.case_times import METRICS as TIMES
+from floorline.validation.case_times import expected as expected_time
+from floorline.validation.questions import question
 
 ROUNDING = 1e-9
 """Share by which a measured value may be beyond its bound: both are rounded."""
@@ -40,6 +43,8 @@ class Row(Result):
     expected, low, high  median and 90 % interval of a shipped calibration, where there is one [the metric's unit]
     error     ln(expected / measured)
     kernels   the fitted model that it comes from
+    question  which kind of question a run answers
+    judged    whether it counts: it has all that decides it
     """
 
     case: str
@@ -55,6 +60,8 @@ class Row(Result):
     high: float | None = None
     error: float | None = None
     kernels: str = ""
+    question: str = ""
+    judged: bool = True
 
     @property
     def is_priced(self) -> bool:
@@ -94,7 +101,24 @@ class Validation(Result):
             "priced": sum(row.is_priced for row in self.rows),
             "beats_floor": [row.case for row in self.beaten],
             "out_of_memory": self.memory,
+            "questions": list(self.questions()),
         }
+
+    def questions(self) -> Iterable[dict[str, Any]]:
+        """For each kind of question, and for all times together, what judged runs miss by; beside it the medians of its sources, and
+        their median."""
+        judged = [row for row in self.rows if row.question and row.judged and row.error is not None]
+        groups: dict[str, list[Row]] = {}
+        for row in judged:
+            groups.setdefault(row.question, []).append(row)
+        times = [row for row in judged if "memory" not in row.question]
+        for name, found in {**groups, "all times": times}.items():
+            sources: dict[str, list[Row]] = {}
+            for row in found:
+                sources.setdefault(row.source, []).append(row)
+            medians = {source: accuracy(rows)["median_error"] for source, rows in sources.items()}
+            middle = float(np.median([x for x in medians.values() if x is not None])) if medians else None
+            yield {"question": name, "n": len(found), **accuracy(found), "by_source": medians, "median_of_sources": middle}
 
     def summary(self) -> Iterable[dict[str, Any]]:
         """For each source and metric: rows, those that are priced, the median share of the floor, those that beat it, and why
@@ -187,13 +211,32 @@ def of_case(case: case_table.Case, folder: Path | None) -> Row:
     except ArithmeticError:
         return Row(*head, value, None, False, "a number goes beyond what can be computed", case.is_rate)
     beaten = value > bound * (1.0 + ROUNDING) if case.is_rate else value < bound * (1.0 - ROUNDING)
-    return Row(*head, value, bound, beaten, "", case.is_rate)
+    row = Row(*head, value, bound, beaten, "", case.is_rate)
+    row = replace(row, question=question(case), judged=case.word("judged") != "no")
+    return of_time(row, case, folder) if case.metric in TIMES and case.word("kind") in PRICED else row
+
+
+PRICED = ("inference", "encoder")
+"""Kinds of cases whose times are expected; of others only the floor is known."""
+
+
+def of_time(row: Row, case: case_table.Case, folder: Path | None) -> Row:
+    """A case with what is expected of its software, never beyond its bound; with a reason where nothing is."""
+    try:
+        middle, low, high = expected_time(case, folder)
+    except FloorlineError as error:
+        return replace(row, reason=f"its floor alone: {error}")
+    assert row.floor is not None
+    bounded = min if row.is_rate else max
+    middle, low, high = (bounded(each, row.floor) for each in (middle, low, high))
+    return replace(row, expected=middle, low=low, high=high, error=float(np.log(middle / row.measured)))
 
 
 def of_memory(case: case_table.Case, folder: Path | None) -> Row:
     """A case of memory and what is expected of its software; one that did not fit is expected to be 1, or 0, without an error."""
     hoped = expected_memory(case, folder)
     row = Row(case.name, case.word("source"), case.metric, case.value, None, False, "")
+    row = replace(row, question=question(case), judged=case.word("judged") != "no")
     error = None if case.metric == "out_of_memory" else float(np.log(hoped.value / case.value))
     return replace(row, expected=hoped.value, low=hoped.low, high=hoped.high, error=error)
 
