@@ -15,7 +15,7 @@ import numpy as np
 
 from floorline.catalogue.widths import widths
 from floorline.formulas.sampling import radix_sort_time
-from floorline.host import cache_copy_time, host_time, starts
+from floorline.host import cache_copy_time, hidden_time, host_time, starts
 from floorline.kernel_times import KernelTimes
 from floorline.num import Num, total
 from floorline.result import Result
@@ -58,11 +58,13 @@ class Expectation(Result):
 
     kinds  kind of kernel → its share
     host   what the engine and the host add to the kernels [s]
+    hidden  of the host's starts, what is taken to overlap with the kernels, and may not [s]
     asked  kind of question, of ``catalogue/widths.toml``
     """
 
     kinds: dict[str, Share]
     host: Num
+    hidden: Num = 0.0
     asked: str = "batch"
 
     def answer(self) -> Mapping[str, Any]:
@@ -99,7 +101,7 @@ class Expectation(Result):
         kinds = dict(self.kinds)
         for kind, share in other.kinds.items():
             kinds[kind] = kinds[kind] + share if kind in kinds else share
-        return replace(self, kinds=kinds, host=self.host + other.host)
+        return replace(self, kinds=kinds, host=self.host + other.host, hidden=self.hidden + other.hidden)
 
     def times(self, factor: Num) -> Expectation:
         """As often as that."""
@@ -107,7 +109,9 @@ class Expectation(Result):
 
     def only(self, kinds: tuple[str, ...]) -> Expectation:
         """Some kinds alone, without what the host adds."""
-        return replace(self, kinds={kind: share for kind, share in self.kinds.items() if kind in kinds}, host=0.0)
+        return replace(
+            self, kinds={kind: share for kind, share in self.kinds.items() if kind in kinds}, host=0.0, hidden=0.0
+        )
 
     def without(self, kinds: tuple[str, ...]) -> Expectation:
         """All but some kinds."""
@@ -119,11 +123,12 @@ class Expectation(Result):
         for kind, share in self.kinds.items():
             parts: dict[str, Any] = {n: mean(getattr(share, n)) for n in ("seconds", "below", "above", "launches")}
             kinds[kind] = replace(share, **parts)
-        return replace(self, kinds=kinds, host=mean(self.host))
+        return replace(self, kinds=kinds, host=mean(self.host), hidden=mean(self.hidden))
 
     def half(self, side: str) -> Num:
         """Half width of the interval on one side, "below" or "above" [s]."""
         parts = [getattr(share, side) for share in self.kinds.values()]
+        parts += [self.hidden] if side == "above" else []
         squares = total(part * part for part in (*parts, self.seconds * self.form, self.host * widths()["host"]))
         return np.sqrt(squares)
 
@@ -160,7 +165,8 @@ def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expec
         copied = cache_copy_time(step, cluster)
         found["cache copies"] = Share(copied, copied * COPIES_WIDER, copied * COPIES_WIDER, 0.0, ("assumed",), False)
     kernels = total(share.seconds for share in found.values())
-    return Expectation(found, host_time(step, started, kernels, engine))
+    hidden = hidden_time(step, started, kernels, engine)
+    return Expectation(found, host_time(step, started, kernels, engine), hidden)
 
 
 COPIES_WIDER = 0.2

@@ -9,16 +9,17 @@ import numpy as np
 
 from floorline.letters import Numbers
 from floorline.memory import kv_bytes
-from floorline.num import Num, maximum, number, total, where
+from floorline.num import Num, maximum, minimum, number, total, where
 from floorline.program import Row
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
 from floorline.step import Step
 from floorline.tensor import WEIGHT
 
-NARROW = 3.0
-"""Operators that PyTorch starts for a matmul with quantised weights: it clears or makes inputs narrow, multiplies, adds a bias
-(AutoGPTQ's exllamav2 linear; transformers' integrations/finegrained_fp8.py)."""
+FOUR_BITS, EIGHT_BITS = 1.3, 5.5
+"""Operators that PyTorch starts for a matmul with quantised weights. Four bits: one, whose kernels clear and multiply, and for some
+a bias (AutoGPTQ's exllama linear, AutoAWQ's). Eight: it makes and widens tensors before, and narrows the result (AutoGPTQ's
+qlinear_cuda_old: five or six)."""
 
 
 def starts(row: Row, numbers: Numbers, engine: Engine) -> Num:
@@ -30,8 +31,14 @@ def starts(row: Row, numbers: Numbers, engine: Engine) -> Num:
         found = found + float(len(row.reads))
     if "softmax" in row.ops and "scores" not in row.ops:
         found = found + engine.score_passes
-    narrow = any(p.tensor.role == WEIGHT and p.tensor.name in numbers.stored for p in row.reads)
-    return found * NARROW if narrow else found
+    names = (p.tensor.name for p in row.reads if p.tensor.role == WEIGHT)
+    sizes = [number(numbers.stored.get(name, WIDE)) for name in names]
+    narrow = [size for size in sizes if np.all(np.asarray(size) < WIDE)]
+    return found * where(narrow[0] < 1.0, FOUR_BITS, EIGHT_BITS) if narrow else found
+
+
+WIDE = 2.0
+"""Bytes of a weight that is not quantised."""
 
 
 def host_time(step: Step, started: Num, kernels: Num, engine: Engine) -> Num:
@@ -42,8 +49,16 @@ def host_time(step: Step, started: Num, kernels: Num, engine: Engine) -> Num:
     """
     graph = np.asarray(step.earlier + step.tokens) <= engine.graph_len
     captured = graph & (engine.launch == "graph")
-    waiting = maximum(started * engine.launch_time - kernels, 0.0)
+    starting = started * engine.launch_time
+    waiting = starting if engine.runs_ahead == "no" else maximum(starting - kernels, 0.0)
     return where(captured, 0.0, waiting) + engine.step_time
+
+
+def hidden_time(step: Step, started: Num, kernels: Num, engine: Engine) -> Num:
+    """Of the host's starts, what is taken to happen while the device works, and may not [s]."""
+    captured = (np.asarray(step.earlier + step.tokens) <= engine.graph_len) & (engine.launch == "graph")
+    hidden = 0.0 if engine.runs_ahead == "no" else minimum(started * engine.launch_time, kernels)
+    return where(captured, 0.0, hidden)
 
 
 def cache_copy_time(step: Step, cluster: Cluster) -> Num:

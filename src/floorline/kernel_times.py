@@ -209,6 +209,11 @@ def attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> Kerne
 def decode_time(t: KernelTimes, found: Chosen, device: Device, width: Width, sizes: Attention) -> Num:
     """Decode attention, by a kernel that packs the queries of a key/value head or by one that takes each by itself [s]."""
     model, splits = found.fitted.model, t.engine.splits == "yes"
+    if t.engine.repeats_heads == "yes":
+        copied = sizes.kept(width, sizes.keys * sizes.visible) * (1.0 + sizes.group) / device.bandwidth
+        heads = replace(sizes, kv_heads=sizes.kv_heads * sizes.group, group=1.0)
+        several = np.asarray(sizes.group) > 1.0
+        return decode_attention_time(model, device, width, heads) + where(several, copied, 0.0)
     if t.engine.packs == "all":
         whole = model if splits else replace(model, parts=1.0, single_parts=1.0)
         return decode_attention_time(whole, device, width, sizes)

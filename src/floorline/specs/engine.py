@@ -38,6 +38,9 @@ class Engine:
         ("kernels", "operators"),
         "kernels",
     )
+    runs_ahead: str = choice(
+        "whether the host runs ahead of the device, or waits for it in each layer", ("yes", "no"), "yes"
+    )
     graph_len: Num = spec("longest context that a captured graph holds", default=1e9, most=1e9)
     grows_cache: str = choice(
         "whether tokens are added to the cache in place or by copying all of it", ("in place", "copying"), "in place"
@@ -63,6 +66,9 @@ class Engine:
         "heads of which decode attention takes all queries at once: all, none, or those 128 wide in groups of 8",
         ("all", "none", "128x8"),
         "all",
+    )
+    repeats_heads: str = choice(
+        "whether keys and values are copied for each query head that shares them", ("no", "yes"), "no"
     )
     splits: str = choice("whether decode attention cuts a long cache into parts", ("yes", "no"), "yes")
     quantises: str = choice(
