@@ -14,14 +14,20 @@ import numpy as np
 
 from floorline.calibrate.files import Calibration, Fitted, calibrated, shipped
 from floorline.calibrate.kinds import KINDS
+from floorline.calibrate.residuals import missed
 from floorline.calibrate.score import score
+from floorline.capacity import WHOLE_PROMPTS
 from floorline.catalogue import accelerators, clusters
 from floorline.catalogue.accelerators import load_accelerator, read_toml
 from floorline.catalogue.architectures import architectures
 from floorline.catalogue.figures import cited
+from floorline.catalogue.footprints import entries, footprints
 from floorline.catalogue.references import references
 from floorline.kernels.floors import floor
 from floorline.kernels.table import Kernels, read
+from floorline.units import gib
+from floorline.validation.case_memory import expected, verdicts
+from floorline.validation.cases import read as read_cases
 
 HERE = Path(__file__).parent
 VALIDATION = HERE.parent / "validation"
@@ -274,7 +280,79 @@ def accuracy() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-PAGES = {"accuracy.md": accuracy, "hardware.md": hardware, "references.md": sources, "floors.md": floors}
+def footprint_rows() -> Iterable[tuple[str, ...]]:
+    """How each engine uses memory, and what says so."""
+    for name, used in footprints().items():
+        sizes = (used.context, used.communication, used.graphs, used.workspace)
+        step = "the whole batch" if used.step_tokens >= WHOLE_PROMPTS else f"{used.step_tokens:g}"
+        habits = [
+            ("blocks of the cache", used.kv_block > 1, f"{used.kv_block:g} tokens"),
+            ("vocabulary", used.vocab_multiple > 1, f"a multiple of {used.vocab_multiple:g}"),
+            ("cache", used.cache != "in place", "a layer's is copied at every token"),
+            ("windows", used.windows != "cut", "all tokens are kept"),
+            ("logits", used.logits != "last", f"of all positions, {used.logit_bytes:g} B each"),
+            ("quantised weights", used.dequantised != "on chip", "a whole matrix at a time in 16 bits"),
+            ("head", used.head != "table", "a copy of the token table"),
+            ("tables", used.tables != "shared out", "whole on each tensor-parallel rank"),
+            ("buffers", used.buffers is not None, "made once for the largest batch and length"),
+        ]
+        links = ", ".join(f"[{key}](references.md#{key})" for key in entries()[name]["sources"])
+        said = "; ".join(f"{what}: {how}" for what, true, how in habits if true)
+        yield (name, *(gib(float(size)) if size else "–" for size in sizes), step, said, links)
+
+
+def memory() -> str:
+    """What memory is made of, by engine, and what measured runs say of it."""
+    judged = [case for case in read_cases(VALIDATION / "cases" / "inference.csv") if case.word("judged") != "no"]
+    runs, body = verdicts(judged, VALIDATION / "models"), []
+    peaks = [(case, expected(case, VALIDATION / "models")) for case in judged if case.metric == "peak_memory_bytes"]
+    for source in dict.fromkeys(case.word("source") for case, _ in peaks):
+        own = [(case.value, hoped) for case, hoped in peaks if case.word("source") == source]
+        errors = np.log([hoped.value / value for value, hoped in own])
+        inside = [hoped.low <= value <= hoped.high for value, hoped in own]
+        median, tenth = missed(errors)
+        shown = (f"{median:.1%}", f"{tenth:.1%}", f"{np.median(errors):+.1%}", f"{np.mean(inside):.0%}")
+        body.append((source, len(own), *shown))
+    parts = [
+        HEAD + "# Memory",
+        "`fit` and `infer` count, for each device: **weights** (what replication, padding and copies repeat included), **KV "
+        "cache** "
+        "(in whole blocks, of a window what the next token sees), **activations** (the largest set of tensors alive at once in a "
+        "prefill or a decode step, logits among them; or the buffers that an engine makes once), **workspace** (of the matmul "
+        "library, and matrices that are brought to 16 bits), **graphs**, and the **framework** (the driver's context with all "
+        "kernels that are loaded; with several devices, buffers for messages). The first three follow from the model; the others, "
+        "and the habits below, are the engine's: from its source, its documentation, or somebody's measurement of an empty "
+        "process. "
+        "None is fitted to a measured run. An engine's name with a version stands for versions up to it.",
+        "## Engines",
+        table(
+            ("engine", "context", "messages", "graphs", "workspace", "largest prefill step", "habits", "sources"),
+            footprint_rows(),
+        ),
+        "## Measured",
+        "Errors are |ln(expected / measured)|, of peaks as the driver counts them (FasterTransformer) or as PyTorch's "
+        "allocator does "
+        "(Transformers). *Inside* is the share in the interval: none to twice the activations, half to twice the context.",
+        table(("source", "runs", "median", "p90", "bias", "inside"), body),
+        f"Of {runs.failed} runs that ran out of memory {runs.failed - len(runs.missed)} are found; of {runs.ran} others "
+        f"{len(runs.called)} are called so ({', '.join(runs.called)}: a model spread over four devices, with attention said to be "
+        "unfused).",
+        "What is missing: FasterTransformer's context is that of PyTorch 1.10 on the same card, the nearest that was "
+        "published; its "
+        "figures have no stated unit, and would be 7 % larger in GiB. Transformers 4.51 on H20 shows no prefill in its peaks (they "
+        "equal weights and the cache at the end), for which no reason is known, and fp8 checkpoints of tied models look as if they "
+        "held the head apart.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {
+    "memory.md": memory,
+    "accuracy.md": accuracy,
+    "hardware.md": hardware,
+    "references.md": sources,
+    "floors.md": floors,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -241,10 +241,7 @@ def estimate(
     >>> bool(4.5e-3 < e.tpot.floor < 4.8e-3)  # 15 GB of weights at 3.35 TB/s
     True
     """
-    if not isinstance(workload, Prefill | Decode | Generate | Serve | Encode | Train):
-        raise BadInput(
-            f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve or Encode"
-        )
+    known(workload)
     made = load_model(model)
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
@@ -276,6 +273,17 @@ def estimate(
         index,
         why,
     )
+
+
+def known(workload: object) -> None:
+    """Hold a workload to the kinds that there are.
+
+    raises BadInput for anything else
+    """
+    if not isinstance(workload, Prefill | Decode | Generate | Serve | Encode | Train):
+        raise BadInput(
+            f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve or Encode"
+        )
 
 
 def served(

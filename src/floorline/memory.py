@@ -246,12 +246,12 @@ def encoding_memory(step: Step, fusion: str, footprint: Footprint | None = None)
 def around(step: Step, engine: Footprint, kept: Num, alive_bytes: Num) -> Memory:
     """Memory with what the weights and the software take around a cache and the largest step."""
     return Memory(
-        weights=weight_bytes(step) + table_bytes(step, engine),
-        kv_cache=kept,
-        activations=alive_bytes,
-        workspace=engine.workspace + dequantised_bytes(step, engine),
+        weights=number(weight_bytes(step) + table_bytes(step, engine)),
+        kv_cache=number(kept),
+        activations=number(alive_bytes),
+        workspace=number(engine.workspace + dequantised_bytes(step, engine)),
         graphs=engine.graphs,
-        framework=framework_bytes(step, engine),
+        framework=number(framework_bytes(step, engine)),
     )
 
 
