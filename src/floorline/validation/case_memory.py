@@ -19,7 +19,7 @@ from floorline.validation.cases import Case
 
 METRICS = ("peak_memory_bytes", "out_of_memory")
 
-WHOLE = ("fastertransformer", "transformers", "eager", "compiled", "gpt-fast")
+WHOLE = ("fastertransformer", "transformers", "eager", "compiled", "torchscript", "xla", "gpt-fast")
 """Software that runs the batch that it is given, or none: others queue requests for which there is no room."""
 
 
