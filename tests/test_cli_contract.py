@@ -108,6 +108,7 @@ DOCUMENTS = {
     "models": ("models", "gpt2"),
     "hardware": ("hardware", "h100"),
     "roofline": ("roofline", "gpt2", *GENERATE),
+    "balance": ("balance", "llama-3.1-8b", "--tp", "2", *GENERATE),
     "occupancy": ("occupancy", "--threads", "128"),
     "calibrate": (
         *("calibrate", str(VALIDATION / "kernels" / "vidur_elementwise.csv.xz")),
@@ -473,6 +474,8 @@ def test_custom_accelerator(tmp_path: Path) -> None:
     custom, shipped = (answer(ask("infer", "llama-3.1-70b", "--gpu", gpu, *words)) for gpu in (path, "h100-sxm"))
     assert custom.pop("hardware")["name"] == "mine"
     assert shipped.pop("hardware")["name"] == "h100-sxm"
+    assert custom.pop("cost")["usd_per_million_output_tokens"] is None  # the file has no price
+    assert shipped.pop("cost")["price_usd_per_device_hour"] == 2.69
     for found in (custom, shipped):  # without multiprocessors there are no kernel models
         without_expected(found)
     assert custom == shipped

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from published import FOLDER, FORMULAS, MODULES, Formula
 
-UNITS = {"-", "1/s", "B", "B/s", "FLOP", "FLOP/s", "FLOP/B", "s", "d"}
+UNITS = {"-", "1/s", "B", "B/s", "FLOP", "FLOP/s", "FLOP/B", "s", "d", "USD", "USD/h", "J", "J/s"}
 SCALE = MappingProxyType({"B": 2.0**9, "s": 2.0**-7, "FLOP": 2.0**13})
 """Other units of bytes, seconds and FLOP: powers of two, so that a rescaled number rounds as the first did."""
 
@@ -21,6 +22,8 @@ HIDDEN = MappingProxyType(
         "inference.kv_flops_per_token": 1,
         "inference.forward_flops_per_token": 1,
         "inference.stage_flops_per_byte": 1,
+        "inference.batch_arithmetic_time": 1,
+        "inference.fetch_over_recompute": -1,
         "kernels.axpy_flops": 1,
         "kernels.matmul_flops": 1,
         "kernels.square_matmul_intensity": 1,
@@ -38,7 +41,7 @@ every_formula = pytest.mark.parametrize("formula", FORMULAS, ids=lambda formula:
 
 def factor(unit: str) -> float:
     """What a number in this unit is multiplied by when the units change."""
-    top, _, bottom = unit.replace("d", "s").partition("/")
+    top, _, bottom = re.sub(r"\b[dh]\b", "s", unit).partition("/")
     return SCALE.get(top, 1.0) / SCALE.get(bottom, 1.0)
 
 

@@ -87,6 +87,14 @@ class Fit(Result):
         return self.budget - self.memory.total
 
     @property
+    def cache_tokens(self) -> Num:
+        """Tokens whose keys and values fit beside the weights alone, over all replicas, at what one takes on average at the asked
+        length."""
+        held = spread(self.batch, self.parallelism.dp) * self.length
+        each = self.memory.kv_cache / held
+        return floor(maximum(self.budget - self.memory.weights, 0.0) / maximum(each, 1e-300))
+
+    @property
     def fits(self) -> object:
         """Whether it does."""
         return self.margin >= 0.0
@@ -106,6 +114,7 @@ class Fit(Result):
             "max_context": self.max_context,
             "max_concurrency": self.max_concurrency,
             "engine": self.engine,
+            "cache_tokens": self.cache_tokens,
             "suggestions": self.suggestions,
         }
 

@@ -10,6 +10,7 @@ import numpy as np
 from floorline.errors import BadInput
 from floorline.rooflines import Point, Roof, Roofline
 from floorline.validation.report import Validation
+from floorline.waterfalls import Waterfall
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 Chart = dict[str, Any]
@@ -80,7 +81,7 @@ def predicted(found: Validation) -> Chart:
             }
             for row in rows
         ]
-        ends = [f(min(row.measured, row.expected or row.measured) for row in rows) for f in (min, max)]
+        ends = [f(f(row.measured, row.expected or row.measured) for row in rows) for f in (min, max)]
         x, y = (logarithmic(name, f"{name} {metric}", {}) for name in ("measured", "expected"))
         tips = [{"field": "case"}, {"field": "source"}]
         tips += [
@@ -104,6 +105,43 @@ def predicted(found: Validation) -> Chart:
             }
         )
     return {"$schema": SCHEMA, "title": "expected against measured", "hconcat": panels}
+
+
+def waterfall(fall: Waterfall) -> Chart:
+    """The way from one time to another: both as bars from zero, and between them a bar for each kind of work, where it stands.
+
+    >>> from floorline.waterfalls import Change
+    >>> way = waterfall(Waterfall("a", "b", "latency", "serial", 1.0, 1.5, (Change("matmul", 0.5, 1.0, 1.0, 1.5),)))
+    >>> [(x["step"], x["begins"], x["ends"]) for x in way["data"]["values"]]
+    [('a', 0.0, 1.0), ('matmul', 1.0, 1.5), ('b', 0.0, 1.5)]
+    """
+    ends = [(fall.first, fall.start), (fall.second, fall.end)]
+    whole = [{"step": name, "begins": 0.0, "ends": time, "change": time, "what": "time"} for name, time in ends]
+    steps = [
+        {
+            **{"step": x.kind, "begins": x.begins, "ends": x.ends, "change": x.change},
+            "what": "longer" if x.change >= 0.0 else "shorter",
+        }
+        for x in fall.changes
+    ]
+    values = [whole[0], *steps, whole[1]]
+    colours = {"domain": ["time", "longer", "shorter"], "range": ["#79808b", "#c4523c", "#3b8a5a"]}
+    tips = [{"field": "step", "title": "step"}, {"field": "change", "title": "seconds", "format": ".4~s"}]
+    return {
+        "$schema": SCHEMA,
+        "title": f"{fall.by} {fall.what}: {fall.first} to {fall.second}",
+        "width": 640,
+        "height": 400,
+        "data": {"values": values},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "x": {"field": "step", "type": "nominal", "sort": None, "title": None, "axis": {"labelAngle": -30}},
+            "y": {"field": "begins", "type": "quantitative", "title": "time [s]", "axis": {"format": "~s"}},
+            "y2": {"field": "ends"},
+            "color": {"field": "what", "type": "nominal", "title": None, "scale": colours},
+            "tooltip": tips,
+        },
+    }
 
 
 def logarithmic(field: str, title: str, more: Mapping[str, object]) -> Chart:

@@ -12,7 +12,8 @@ from functools import cache
 
 from floorline.block import Block, block
 from floorline.blocks.attention import Attention
-from floorline.op import Elementwise, contraction, elementwise
+from floorline.blocks.latent_attention import LatentAttention
+from floorline.op import Elementwise, Op, contraction, elementwise
 
 
 def one_pass(name: str, source: str, target: str) -> Elementwise:
@@ -29,11 +30,19 @@ def textbook() -> Block:
     """
     attention = Attention()
     ops = (
-        one_pass("pass1", "x", "h"),
         *attention.projections("h"),
         *attention.keep("k", "v", "qkv"),
         *attention.core("q"),
         contraction("out", "ctx[BTKGH] Wo[KGHD] -> attn[BTD]"),
+    )
+    return block("block", "x[BTD]", around(ops), "y", layer=True)
+
+
+def around(attention: tuple[Op, ...]) -> tuple[Op, ...]:
+    """A layer around its attention, which goes from ``h[BTD]`` to ``attn[BTD]``."""
+    return (
+        one_pass("pass1", "x", "h"),
+        *attention,
         one_pass("pass2", "attn", "x1"),
         one_pass("pass3", "x1", "h2"),
         contraction("up", "h2[BTD] Wup[DF] -> u[BTF]"),
@@ -41,7 +50,19 @@ def textbook() -> Block:
         one_pass("pass4", "ffn", "x2"),
         one_pass("pass5", "x2", "y"),
     )
-    return block("block", "x[BTD]", ops, "y", layer=True)
+
+
+@cache
+def textbook_latent(absorbed: bool) -> Block:
+    """The layer with latent attention, whose norm of the latent is its only other parameter.
+
+    absorbed  whether the latent is read as it is, as while decoding
+
+    >>> sum(1 for op in textbook_latent(True).ops if op.name.startswith("pass"))
+    5
+    """
+    attention = LatentAttention(query_latent=False, absorbed=absorbed)
+    return block("block", "x[BTD]", around(attention.ops("h", "attn")), "y", layer=True)
 
 
 @cache

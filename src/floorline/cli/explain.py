@@ -40,7 +40,8 @@ from floorline.units import parse
 
 STYLE = Flag("format", ("--format",), "text, markdown or latex", "text")
 FLAGS = (*INFER, *FIT, STYLE)
-DIMENSION = {"B": "B", "B/s": "B/s", "FLOP/s": "FLOP/s", "FLOP": "FLOP", "s": "s"}
+DIMENSION = {"B": "B", "B/s": "B/s", "FLOP/s": "FLOP/s", "FLOP": "FLOP", "s": "s", "USD/h": "USD/h", "J/s": "W"}
+"""What a text with a unit must measure, by the unit of the argument."""
 
 
 def explain(*arguments: object) -> None:

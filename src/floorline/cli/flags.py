@@ -27,6 +27,8 @@ ENGINE = Flag(
     "whose kernels, and what it adds: vllm, sglang, trtllm, compiled or eager",
     "any: the median",
 )
+WITH_UNIT = ("s", "W", "USD/h")
+"""Units that a flag's text may carry; without one it is a plain number of them."""
 SWITCH = ("no", "yes")
 """Options of a field that is a switch on the command line."""
 
@@ -104,8 +106,8 @@ def one(item: Field[Any], text: str) -> Any:
     if "options" in item.metadata:
         check_choice(item, text, flag)
         return text
-    if item.metadata["unit"] == "s" and text.strip()[-1:].isalpha():
-        return checked(item, parse(text, "s", flag), flag)
+    if item.metadata["unit"] in WITH_UNIT and text.strip()[-1:].isalpha():
+        return checked(item, parse(text, item.metadata["unit"], flag), flag)
     found = plain_number(text)
     return checked(item, text if found is None else found, flag)
 

@@ -8,6 +8,7 @@ from typing import Any
 from floorline.calibrate.files import shipped
 from floorline.capacity import usual_source
 from floorline.cli.command import Command, Flag, Given
+from floorline.cli.cost import COST, cost_of, show_cost
 from floorline.cli.flags import ENGINE, FORMAT, HARDWARE, PLAN, build, cluster, of_spec, parallelism, precision
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
@@ -35,6 +36,7 @@ FLAGS = (
     *PLAN,
     *FORMAT,
     *ASSUMED,
+    *COST,
     ENGINE,
     Flag("operators", ("--operators",), "print each launch with its bound", switch=True),
 )
@@ -90,6 +92,7 @@ def infer(model: str, given: Given) -> None:
         print_json(as_json(model, given, e))
         return
     show(e)
+    show_cost(cost_of(e, given))
     if given["operators"]:
         show_operators(e)
     for remark in remarks(e):
@@ -108,7 +111,7 @@ def as_json(model: str, given: Given, e: Estimate) -> dict[str, Any]:
             "calibrations": calibrations(e),
         },
     }
-    return envelope("infer", {**given, "model": model}, e.to_dict(), **head)
+    return envelope("infer", {**given, "model": model}, {**e.to_dict(), "cost": cost_of(e, given)}, **head)
 
 
 def show(e: Estimate) -> None:

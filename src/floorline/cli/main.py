@@ -18,6 +18,7 @@ COMMANDS = {
     "fit": "does it fit, where memory goes, and the largest batch, context and concurrency",
     "infer": "time, bound and memory of serving: prefill and decode",
     "compare": "models, variants and accelerators side by side",
+    "balance": "the batch from which decoding is bound by arithmetic; arithmetic against messages",
     "sweep": "any numeric inputs over lists and ranges",
     "roofline": "operators and kernels under the machine's roof",
     "occupancy": "blocks and warps of a kernel on a multiprocessor",

@@ -11,7 +11,8 @@ JSON = Flag("json", ("--json",), "print JSON with a schema version instead of ta
 SET = Flag(
     "set",
     ("--set",),
-    "other sizes of the model: KEY=VALUE[,KEY=VALUE] of its configuration, such as num_hidden_layers=4",
+    "other sizes of the model: KEY=VALUE[,KEY=VALUE] of its configuration, such as num_hidden_layers=4; attention=mha, gqa8, mqa "
+    "or mla changes its kind of attention",
 )
 
 
@@ -38,6 +39,7 @@ MODEL = Argument("model", "a catalogue name, a hub id, a config.json, or a folde
 def load(name: str, given: Given) -> Transformer:
     """The model, with other sizes where ``--set`` gives some."""
     from floorline.catalogue.load import load_model
+    from floorline.huggingface.attention_variants import with_attention
     from floorline.huggingface.read import read
     from floorline.prediction_heads import with_prediction_heads
     from floorline.quantized import quantized
@@ -49,7 +51,7 @@ def load(name: str, given: Given) -> Transformer:
         library = convention == "transformers"
         values = dict(model.config)
         for key, text in new.items():
-            values = put(values, key, typed(text))
+            values = with_attention(values, text, model.name) if key == "attention" else put(values, key, typed(text))
         model = read(values, model.name, model.source, library=library)
     model = with_prediction_heads(model) if given.get("mtp") else model
     method = given.get("quantization")
