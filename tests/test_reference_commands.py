@@ -211,7 +211,8 @@ def test_r4_traffic_between_matmuls() -> None:
         words = (*FIGURES, *PLAIN, "--fusion", "unfused", "--input-len", "512", "--output-len", "1")
         rows = ask("infer", model, *words)["phases"]["prefill"]["operators"]
         times = {o["name"].removeprefix("block."): o["serial"] * o["repeat"] for o in rows}
-        return sum(t for name, t in times.items() if name.startswith(("pass", "softmax"))) / sum(times.values())
+        between = sum(t for name, t in times.items() if name.startswith(("pass", "softmax")))
+        return float(between / sum(times.values()))
 
     assert f"{share('textbook-52b'):.0%}" == "5%"
     assert f"{share('textbook-24x768'):.0%}" == "31%"
