@@ -200,8 +200,16 @@ def test_r4_times_of_a_large_batch() -> None:
     parameters = 12 * 80 * 16384**2
     matmuls = value("batch_arithmetic_time", "batch=512", f"parameters={parameters}", "devices=16", RATES[0])
     assert step["compute_s"] == pytest.approx(matmuls, rel=3e-3)  # and attention over two tokens
+    sending = value(
+        "batch_message_time", "batch=512", "layers=80", "width=16384", "ranks=16", "bytes_per_element=2", "link=300GB/s"
+    )
+    assert step["ring_s"] == pytest.approx(sending, rel=1e-12)
     assert step["overlapping_s"] == step["compute_s"]
-    assert step["one_after_another_s"] == step["compute_s"] + step["link_s"]
+    assert step["one_after_another_s"] == step["compute_s"] + step["ring_s"]
+    assert step["link_s"] == pytest.approx(
+        step["ring_s"] * 16 / 15 / 2, rel=1e-12
+    )  # where the network adds: once, not twice
+    assert round((step["compute_s"] + step["link_s"]) * 1e3) == 62
 
 
 def test_r4_traffic_between_matmuls() -> None:

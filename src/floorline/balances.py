@@ -73,7 +73,9 @@ class Balance(Result):
     critical_batch   least sequences of a replica whose arithmetic with the weights takes as long as reading these [-], or None
     with_cache       the same for all arithmetic, with their cache read too [-]; None where more never help
     context          tokens in the cache of each [-]
-    compute_s, memory_s, link_s  the three times of the step at its own batch, of which the largest is its floor [s]
+    compute_s, memory_s, link_s  the three times of the step at its own batch, of which the largest is its floor: messages as
+                     the least bytes that any algorithm sends [s]
+    ring_s           messages as a ring sends them [s]
     stages           parts of a layer between messages; none on one device
     """
 
@@ -84,17 +86,18 @@ class Balance(Result):
     compute_s: Num
     memory_s: Num
     link_s: Num
+    ring_s: Num
     stages: tuple[Stage, ...] = ()
 
     @property
     def overlapping(self) -> Num:
-        """Time of the step if all three overlap: the floor [s]."""
-        return max(self.compute_s, self.memory_s, self.link_s)
+        """Time of the step if all three overlap, messages in a ring [s]."""
+        return max(self.compute_s, self.memory_s, self.ring_s)
 
     @property
     def one_after_another(self) -> Num:
-        """Time if messages wait for the rest, which overlaps in itself [s]."""
-        return max(self.compute_s, self.memory_s) + self.link_s
+        """Time if messages in a ring wait for the rest, which overlaps in itself [s]."""
+        return max(self.compute_s, self.memory_s) + self.ring_s
 
     def answer(self) -> Mapping[str, Any]:
         """All of it."""
@@ -107,6 +110,7 @@ class Balance(Result):
                 "compute_s": self.compute_s,
                 "memory_s": self.memory_s,
                 "link_s": self.link_s,
+                "ring_s": self.ring_s,
                 "overlapping_s": self.overlapping,
                 "one_after_another_s": self.one_after_another,
             },
@@ -145,7 +149,22 @@ def balance(phase: Phase) -> Balance:
         compute_s=floor.compute,
         memory_s=floor.memory,
         link_s=floor.link,
+        ring_s=in_a_ring(step, cluster),
         stages=tuple(stages(step, cluster)),
+    )
+
+
+def in_a_ring(step: Step, cluster: Cluster) -> Num:
+    """All messages of a step as rings send them, without starts; stages of a pipeline send at the same time [s]."""
+    ways = levels(cluster)
+    return (
+        total(
+            out / rate * stack.repeat
+            for stack, numbers, row in step.rows("flash")
+            if row.message is not None
+            for _, out, rate in step.sending(row.message, numbers, ways)
+        )
+        / step.parallelism.pp
     )
 
 

@@ -41,10 +41,14 @@ def show(e: Estimate, found: Balance) -> None:
     print(f"machine balance {scalar(found.machine_balance):.4g} FLOP for each byte, in {form}")
     print(f"critical batch{each}, weights alone: {counted(found.critical_batch)}")
     print(f"critical batch{each}, with the cache of {context} tokens for each sequence: {counted(found.with_cache)}\n")
-    times = ("arithmetic", found.compute_s), ("memory traffic", found.memory_s), ("messages", found.link_s)
-    rows = [(name, seconds(scalar(time))) for name, time in times]
-    rows.append(("the largest, if all overlap", seconds(scalar(found.overlapping))))
-    rows.append(("messages after the rest", seconds(scalar(found.one_after_another))))
+    rows = [("arithmetic", seconds(scalar(found.compute_s))), ("memory traffic", seconds(scalar(found.memory_s)))]
+    if scalar(found.ring_s) > 0.0:
+        rows += [
+            ("messages, the least of any algorithm", seconds(scalar(found.link_s))),
+            ("messages, in a ring", seconds(scalar(found.ring_s))),
+            ("together, if all overlap", seconds(scalar(found.overlapping))),
+            ("together, if messages wait", seconds(scalar(found.one_after_another))),
+        ]
     print(table([f"one step, batch {batch}, context {context}", "time"], rows))
     if found.stages:
         print()

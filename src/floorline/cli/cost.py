@@ -28,7 +28,7 @@ def show_cost(found: Cost | None) -> None:
     if rates.price is not None and found.input_usd is not None and found.output_usd is not None:
         given = f"{scalar(rates.price):g} USD/h a device ({found.price_source}), used {scalar(rates.utilisation):.0%}"
         amounts = f"{dollars(found.input_usd)} in, {dollars(found.output_usd)} out"
-        print(f"a million tokens: {amounts}; {given}")
+        print(f"a million tokens: {amounts}, by the {kind(found.output_usd)} time; {given}")
     if rates.power is not None and found.input_j is not None and found.output_j is not None:
         most = "at most " if found.power_source == "power limit" else ""
         given = f"{scalar(rates.power):g} W a device ({found.power_source}), hosts not counted"
@@ -38,6 +38,11 @@ def show_cost(found: Cost | None) -> None:
 def usual(amount: Each) -> float:
     """The expected amount, or where nothing is expected what the serial time makes of it."""
     return scalar(amount.serial if amount.expected is None else amount.expected)
+
+
+def kind(amount: Each) -> str:
+    """Which time that is by."""
+    return "serial" if amount.expected is None else "expected"
 
 
 def dollars(amount: Each) -> str:
