@@ -3,15 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from floorline import Accelerator, Cluster, Decode, Generate, Parallelism, estimate, load_cluster, load_model
 from floorline.balances import balance
-from floorline.costs import Rates, cost
+from floorline.costs import Cost, Rates, cost
 from floorline.errors import BadInput
 from floorline.huggingface.attention_variants import with_attention
+from floorline.num import Num, number
 from floorline.side_by_side import operators
 from floorline.waterfalls import standing, waterfall
 from terminal import ask, run, told
@@ -287,3 +289,32 @@ def test_tokens_that_fit() -> None:
     assert twice in (2 * alone, 2 * alone + 1)
     found = ask("fit", "llama-3.1-8b", "--max-model-len", "4096")
     assert alone == (found["budget"] - found["memory"]["weights"]) // 131072
+
+
+# The first law
+
+
+def test_costs_of_many_are_costs_of_each() -> None:
+    """To the bit, whatever varies."""
+    prices, batches, outputs = number([1.0, 2.0, 3.0]), number([1, 8, 64]), number([1, 5, 20])
+
+    def of(price: Num, batch: Num, output: Num) -> Cost:
+        work = Generate(batch=batch, prompt_len=100, output_len=output)
+        return cost(estimate("llama-3.1-8b", work, "h100-sxm"), Rates(price=price))
+
+    many = of(prices, batches, outputs).to_dict()
+    for i, point in enumerate(zip(np.asarray(prices), np.asarray(batches), np.asarray(outputs), strict=True)):
+        one = of(*(float(x) for x in point)).to_dict()
+        for key in (
+            "usd_per_million_input_tokens",
+            "usd_per_million_output_tokens",
+            "joules_per_input_token",
+            "joules_per_output_token",
+        ):
+            assert {name: values[i] for name, values in many[key].items()} == one[key]
+
+
+def test_what_an_encoder_reads_is_paid_as_input() -> None:
+    found = ask("infer", "t5-base", "--source-len", "99", "--output-len", "9", "--price", "3.6", "--hardware", "h100")
+    money = found["cost"]["usd_per_million_input_tokens"]["floor"]
+    assert money == pytest.approx(1e6 * found["ttft_s"]["floor"] * 3.6 / 3600 / 100, rel=1e-12)

@@ -136,14 +136,15 @@ def cost(e: Estimate, rates: Rates | None = None) -> Cost:
 
 
 def parts(e: Estimate, w: Generate) -> list[tuple[str, Time, Num]]:
-    """Time and tokens that are read, and that are made; a prompt that is answered with one token has no decoding."""
+    """Time and tokens that are read, the encoder's too, and that are made; a prompt that is answered with one token has no decoding."""
     assert e.prefill is not None
     reading, whole = e.prefill.time, e.latency
     left: dict[str, Any] = {
         f.name: None if getattr(whole, f.name) is None else getattr(whole, f.name) - getattr(reading, f.name)
         for f in fields(Time)
     }
-    return [("input", reading, w.batch * w.prompt_len), ("output", Time(**left), w.batch * w.output_len)]
+    read = w.batch * (w.prompt_len + w.source_len)
+    return [("input", reading, read), ("output", Time(**left), w.batch * w.output_len)]
 
 
 def each(time: Time, amount: Callable[[Num], Num]) -> Each:
