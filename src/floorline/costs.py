@@ -136,7 +136,7 @@ def cost(e: Estimate, rates: Rates | None = None) -> Cost:
 
 
 def parts(e: Estimate, w: Generate) -> list[tuple[str, Time, Num]]:
-    """Time and tokens that are read, the encoder's too, and that are made; a prompt that is answered with one token has no decoding."""
+    """Time and tokens that are read, by an encoder too, and that are made; one token alone needs no decoding."""
     assert e.prefill is not None
     reading, whole = e.prefill.time, e.latency
     left: dict[str, Any] = {
