@@ -135,10 +135,10 @@ def test_r4_capacity() -> None:
     assert int(value("kv_capacity", "devices=3", *words)) == 7629
     assert round(value("kv_capacity", "devices=4", *words), -2) == 26_700
     asked = (*FIGURES, "--tp", "4", "--max-model-len", "2048", "--gpu-memory-utilization", "1")
-    without = ask("fit", "textbook-52b", *asked, *PLAIN)["cache_tokens"]
+    without = ask("fit", "textbook-52b", *asked, *PLAIN)["cache_tokens_beside_weights"]
     assert without == (4 * 40 * 10**9 - 2 * 51_539_607_552) // 2_097_152
-    assert abs(ask("fit", "textbook-52b", *asked)["cache_tokens"] - 26_703) < 80
-    assert "tokens of cache beside the weights   26 629" in told("fit", "textbook-52b", *asked)
+    assert abs(ask("fit", "textbook-52b", *asked)["cache_tokens_beside_weights"] - 26_703) < 80
+    assert "beside the weights alone           26 629" in told("fit", "textbook-52b", *asked)
 
 
 def test_r4_messages() -> None:

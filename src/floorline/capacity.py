@@ -88,11 +88,19 @@ class Fit(Result):
 
     @property
     def cache_tokens(self) -> Num:
-        """Tokens whose keys and values fit beside the weights alone, over all replicas, at what one takes on average at the asked
-        length."""
+        """Tokens whose keys and values fit beside all else, over all replicas, at what one takes on average at the asked length."""
+        return self.tokens_beside(self.memory.total - self.memory.kv_cache)
+
+    @property
+    def cache_tokens_beside_weights(self) -> Num:
+        """The same if weights were all else, as hand calculations have it."""
+        return self.tokens_beside(self.memory.weights)
+
+    def tokens_beside(self, held_bytes: Num) -> Num:
+        """Tokens that the cache of all replicas holds beside so many bytes of each device."""
         held = spread(self.batch, self.parallelism.dp) * self.length
         each = self.memory.kv_cache / held
-        return floor(maximum(self.budget - self.memory.weights, 0.0) / maximum(each, 1e-300))
+        return floor(maximum(self.budget - held_bytes, 0.0) / maximum(each, 1e-300))
 
     @property
     def fits(self) -> object:
@@ -115,6 +123,7 @@ class Fit(Result):
             "max_concurrency": self.max_concurrency,
             "engine": self.engine,
             "cache_tokens": self.cache_tokens,
+            "cache_tokens_beside_weights": self.cache_tokens_beside_weights,
             "suggestions": self.suggestions,
         }
 

@@ -114,8 +114,18 @@ class KernelTimes:
         own = self.step.precision.activations
         return own if BYTES[own] >= 2.0 else "bf16"
 
+    @property
+    def widened(self) -> float:
+        """Bytes of a sent element over those of the step's activations: engines add the residual stream in 16 bits at least."""
+        return BYTES[self.plain] / self.step.precision.bytes("activations")
+
     def device(self, form: str) -> Device:
         """The accelerator's figures for a format."""
+        if self.cluster.accelerator.sm_count is None:
+            raise NoModel(
+                f"{self.cluster.accelerator.name}: its number of multiprocessors is not known, which kernel models need; "
+                "write sm_count into its file for expected times"
+            )
         if form not in self.devices:
             self.devices[form] = device_of(self.cluster.accelerator, form)
         return self.devices[form]
@@ -306,6 +316,7 @@ def message(t: KernelTimes, numbers: Numbers, row: Row) -> tuple[KernelTime, ...
         return ()  # what each token's experts weigh goes with the token
     ways = levels(t.cluster)
     buffer, _ = program.message_size(sent, numbers, t.step.precision)
+    buffer = buffer if sent.routed else buffer * t.widened
     inside = numbers.members(sent.axes, ways[0].outer)
     near = NEAR.get("exchange" if sent.routed else sent.kind, by_library)(
         t, sent, numbers, buffer, maximum(inside, 2.0)

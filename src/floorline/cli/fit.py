@@ -118,7 +118,8 @@ def show(f: Fit) -> None:
     print(f"largest batch at this length         {integer(scalar(f.max_batch))}")
     print(f"longest context at this batch        {integer(scalar(f.max_context))}")
     print(f"concurrency beside a full prefill    {integer(scalar(f.max_concurrency))}")
-    print(f"tokens of cache beside the weights   {integer(scalar(f.cache_tokens))}")
+    print(f"tokens of cache                      {integer(scalar(f.cache_tokens))}")
+    print(f"  beside the weights alone           {integer(scalar(f.cache_tokens_beside_weights))}")
     if f.beyond:
         note(f"{f.model.name} was made for {scalar(f.model.max_positions or 0.0):g} tokens; this is longer")
     if f.suggestions:

@@ -112,7 +112,8 @@ class Validation(Result):
         for row in judged:
             groups.setdefault(row.question, []).append(row)
         times = [row for row in judged if "memory" not in row.question]
-        for name, found in {**groups, "all times": times}.items():
+        groups |= {"all times": times} if times else {}
+        for name, found in groups.items():
             sources: dict[str, list[Row]] = {}
             for row in found:
                 sources.setdefault(row.source, []).append(row)
