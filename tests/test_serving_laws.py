@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from floorline import Cluster, Decode, Generate, Parallelism, Prefill, estimate, load_cluster, load_model
-from floorline.estimates import Estimate, check
+from floorline.estimates import Estimate
+from floorline.feasible import check
 from floorline.num import Num, number
 from floorline.specs.workload import Workload
 from floorline.step import Step
