@@ -15,7 +15,6 @@ from floorline.catalogue.load import load_model
 from floorline.errors import BadInput, near
 from floorline.estimates import Estimate, estimate
 from floorline.huggingface.read import read
-from floorline.memory import UTILISATION
 from floorline.num import Array, Num, floor, maximum
 from floorline.prediction_heads import with_prediction_heads
 from floorline.result import Result
@@ -131,7 +130,7 @@ def sweep(
     precision: Precision | None = None,
     assumptions: Assumptions | None = None,
     engine: Engine | str | None = None,
-    gpu_memory_utilization: Num = UTILISATION,
+    gpu_memory_utilization: Num | None = None,
     only: Sequence[str] | None = None,
     expected: bool | None = None,
     fill: bool = False,
@@ -204,7 +203,7 @@ def evaluated(
     axes: Mapping[str, Array],
     owners: Mapping[str, str],
     wanted: Sequence[str],
-    utilisation: Num,
+    utilisation: Num | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
     """The columns of every point, chunk by chunk."""
@@ -304,7 +303,7 @@ class Point:
 NAMES = np.asarray([*(r.name for r in RULES), ""])
 """Short names of the rules; the last, which index −1 picks, for none."""
 
-ANSWERS: dict[str, Callable[[Estimate, Num], object]] = {
+ANSWERS: dict[str, Callable[[Estimate, Num | None], object]] = {
     "ttft_floor_s": lambda e, u: e.prefill and e.prefill.floor_s,
     "ttft_serial_s": lambda e, u: e.prefill and e.prefill.serial_s,
     "ttft_expected_s": lambda e, u: e.prefill and e.prefill.expected_s,
@@ -342,7 +341,7 @@ def known_column(name: str) -> str:
     return name
 
 
-def columns(e: Estimate, count: int, utilisation: Num, only: Sequence[str]) -> dict[str, Any]:
+def columns(e: Estimate, count: int, utilisation: Num | None, only: Sequence[str]) -> dict[str, Any]:
     """Some answers of an estimate as columns."""
     found = {name: ANSWERS[name](e, utilisation) for name in only}
     return {name: np.broadcast_to(np.asarray(v), (count,)) for name, v in found.items() if v is not None}

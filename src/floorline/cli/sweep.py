@@ -22,15 +22,14 @@ from floorline.cli.flags import (
     flag_name,
     numbers,
     of_spec,
+    own_share,
     precision,
     ranges,
-    share,
     whole,
 )
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import note, print_json, table
 from floorline.errors import BadInput
-from floorline.memory import UTILISATION
 from floorline.report import envelope
 from floorline.result import exact
 from floorline.specs.assumptions import Assumptions
@@ -64,7 +63,7 @@ FLAGS = (
         "gpu_memory_utilization",
         ("--gpu-memory-utilization",),
         "share of the memory that may be used",
-        f"{UTILISATION:g}",
+        "the engine's, most often 0.9",
     ),
     ENGINE,
     Flag("expected", ("--expected",), "expected times also beyond 100 000 points, at some 10 us each", switch=True),
@@ -114,7 +113,7 @@ def sweep_command(model: str, given: Given) -> None:
         assumptions=build(Assumptions, plain),
         engine=given["engine"],
         expected=True if given["expected"] else None,
-        gpu_memory_utilization=share(plain, "gpu_memory_utilization", UTILISATION),
+        gpu_memory_utilization=own_share(plain, "gpu_memory_utilization"),
         fill=not free and given["dp"] is None,
         free=free,
         progress=to_stderr,
