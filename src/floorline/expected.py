@@ -73,7 +73,7 @@ class Expectation(Result):
 
     @property
     def form(self) -> float:
-        """Half width of what a sum of kernels measured alone leaves out, as a share of the whole."""
+        """Half width of what a sum of kernels measured alone leaves out, in the logarithm of the whole."""
         return widths()[self.asked]
 
     @property
@@ -127,9 +127,11 @@ class Expectation(Result):
 
     def half(self, side: str) -> Num:
         """Half width of the interval on one side, "below" or "above" [s]."""
+        sign = -1.0 if side == "below" else 1.0
         parts = [getattr(share, side) for share in self.kinds.values()]
         parts += [self.hidden] if side == "above" else []
-        squares = total(part * part for part in (*parts, self.seconds * self.form, self.host * widths()["host"]))
+        parts += [self.seconds * np.expm1(sign * self.form), self.host * np.expm1(sign * widths()["host"])]
+        squares = total(part * part for part in parts)
         return np.sqrt(squares)
 
 

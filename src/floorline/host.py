@@ -41,6 +41,13 @@ WIDE = 2.0
 """Bytes of a weight that is not quantised."""
 
 
+def waits(step: Step, engine: Engine) -> bool:
+    """Whether the host waits for the device so often that it never runs ahead of it."""
+    own = step.model.quantization
+    fp8 = own is not None and own.arithmetic == "fp8"
+    return engine.runs_ahead == "no" or (engine.runs_ahead == "not in fp8" and fp8)
+
+
 def host_time(step: Step, started: Num, kernels: Num, engine: Engine) -> Num:
     """What the host adds [s].
 
@@ -50,14 +57,14 @@ def host_time(step: Step, started: Num, kernels: Num, engine: Engine) -> Num:
     graph = np.asarray(step.earlier + step.tokens) <= engine.graph_len
     captured = graph & (engine.launch == "graph")
     starting = started * engine.launch_time
-    waiting = starting if engine.runs_ahead == "no" else maximum(starting - kernels, 0.0)
+    waiting = starting if waits(step, engine) else maximum(starting - kernels, 0.0)
     return where(captured, 0.0, waiting) + engine.step_time
 
 
 def hidden_time(step: Step, started: Num, kernels: Num, engine: Engine) -> Num:
     """Of the host's starts, what is taken to happen while the device works, and may not [s]."""
     captured = (np.asarray(step.earlier + step.tokens) <= engine.graph_len) & (engine.launch == "graph")
-    hidden = 0.0 if engine.runs_ahead == "no" else minimum(started * engine.launch_time, kernels)
+    hidden = 0.0 if waits(step, engine) else minimum(started * engine.launch_time, kernels)
     return where(captured, 0.0, hidden)
 
 

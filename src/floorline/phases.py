@@ -152,7 +152,8 @@ class Phase:
             return None
         stretch = self.every.stretch
         mean = found.averaged(lambda once: self.mean(once * stretch))
-        return replace(mean, asked="pass") if self.name == "encode" else mean
+        kind = "operators" if self.engine.starts == "operators" else "pass" if self.name == "encode" else mean.asked
+        return replace(mean, asked=kind)
 
     @cached_property
     def expected_s(self) -> Num | None:

@@ -11,9 +11,9 @@ FILE = Path(__file__).parent / "widths.toml"
 
 @cache
 def widths() -> dict[str, float]:
-    """Kind of question → half width, as a share of the time; "host" of what the host adds.
+    """Kind of question → half width, in the logarithm of the time; "host" of what the host adds.
 
     >>> sorted(widths())
-    ['batch', 'host', 'loop', 'pass']
+    ['batch', 'host', 'loop', 'operators', 'pass']
     """
     return tomllib.loads(FILE.read_text(encoding="utf-8"))

@@ -39,7 +39,9 @@ class Engine:
         "kernels",
     )
     runs_ahead: str = choice(
-        "whether the host runs ahead of the device, or waits for it in each layer", ("yes", "no"), "yes"
+        "whether the host runs ahead of the device, or waits for it in each layer, or where weights are FP8",
+        ("yes", "no", "not in fp8"),
+        "yes",
     )
     graph_len: Num = spec("longest context that a captured graph holds", default=1e9, most=1e9)
     grows_cache: str = choice(

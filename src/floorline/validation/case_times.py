@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from floorline.catalogue.clusters import load_cluster
@@ -10,6 +11,7 @@ from floorline.errors import BadInput
 from floorline.estimates import Estimate, estimate
 from floorline.num import Num
 from floorline.phases import Time
+from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.workload import Encode, Generate, Serve, Workload
 from floorline.validation.case_plan import engine_of, model_of, plan_of, precision_of
@@ -50,13 +52,17 @@ def priced(case: Case, folder: Path | None) -> Estimate:
 
     raises BadInput where its plan breaks a rule, or it cannot be read
     """
+    engine = engine_of(case)
+    apart = case.word("attention") == "unfused" and engine.starts == "operators"
+    engine = replace(engine, prefill_fusion="unfused") if apart else engine
     found = estimate(
         model_of(case, folder),
         workload_of(case),
         machine_of(case),
         parallelism=plan_of(case),
         precision=precision_of(case),
-        engine=engine_of(case),
+        engine=engine,
+        assumptions=Assumptions(fusion="unfused") if apart else None,
     )
     if found.reason:
         raise BadInput(found.reason)
