@@ -125,9 +125,8 @@ def chosen(name: str, architecture: str, kind: str, form: str, engine: str, with
                     found = None if accelerator in without else shipped(accelerator)
                     model = found.model(kind, like, software) if found else None
                     if model is not None:
-                        return Chosen(
-                            sustained(model, name, architecture, form), *told_apart(name, architecture, model, form)
-                        )
+                        carried = paced(sustained(model, name, architecture, form), name)
+                        return Chosen(carried, *told_apart(name, architecture, model, form))
     return None
 
 
@@ -141,6 +140,27 @@ def sustained(model: Fitted, name: str, architecture: str, form: str) -> Fitted:
     share = measured.get(name, measured.get(architecture, 0.0))
     share = share or min(powered(name, model, "fp32" if vectors else "fp16"), 1.0 if vectors else MOST / own)
     return replace(model, model=replace(model.model, efficiency=own * share))
+
+
+def paced(model: Fitted, name: str) -> Fitted:
+    """A model whose work beside the matrix units (loading operands, exponentials) takes as many clocks on another device, so that
+    it weighs less where these units are held to a part of their rate: GeForce cards add products in fp32 at half of it."""
+    held = [entry for entry in HALVES if hasattr(model.model, entry)]
+    if not held or name == model.accelerator or name not in names():
+        return model
+    share = slowed(name) / slowed(model.accelerator)
+    changed = {entry: getattr(model.model, entry) * share for entry in held}
+    return replace(model, model=replace(model.model, **changed))
+
+
+def slowed(name: str) -> float:
+    """The rate at which matrix units add in fp32, over that at which they can multiply."""
+    device = load_accelerator(name)
+    return float(device.peak("fp16") / device.fastest("fp16"))
+
+
+HALVES = ("half_tile", "half_width")
+"""Parameters that say at which size a kernel's work beside the matrix units takes as long as theirs."""
 
 
 def powered(name: str, model: Fitted, form: str) -> float:
