@@ -294,11 +294,16 @@ def as_many_as_fit(
         budget=budget,
         footprint=engine.footprint,
     )
-    made = workload.output_len * (1.0 if engine.reserves == "whole" else 0.5)
-    length = workload.cached_len + workload.prompt_len + made
+    length = held_tokens(workload, engine)
     weights = weight_bytes(case.prompt(plan.dp, length))
     held = case.concurrency(weights, length)
     return replace(workload, concurrency=maximum(minimum(held, engine.max_num_seqs * plan.dp), plan.dp))
+
+
+def held_tokens(workload: Serve, engine: Engine) -> Num:
+    """Tokens for which a request of a closed loop holds memory, on average."""
+    made = workload.output_len * (1.0 if engine.reserves == "whole" else 0.5)
+    return workload.cached_len + workload.prompt_len + made
 
 
 def last_step(model: Transformer, batch: Num, length: Num | None, source_len: Num | None) -> Decode:

@@ -4,7 +4,7 @@ those that are made, so that both together are what the batch costs."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from floorline.num import Num
 from floorline.phases import Time
 from floorline.result import Result
 from floorline.specs.fields import check, spec
-from floorline.specs.workload import Generate
+from floorline.specs.workload import Generate, Serve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ class Cost(Result):
 def cost(e: Estimate, rates: Rates | None = None) -> Cost:
     """Money and energy of a generation.
 
-    e      of a Generate workload
+    e      of a Generate workload, or of a closed loop (Serve), whose output then pays for its prompts too
     rates  of a device; what it leaves out is the catalogue's: an indicative price, and the power limit, which nothing exceeds
 
     >>> import floorline
@@ -119,14 +119,13 @@ def cost(e: Estimate, rates: Rates | None = None) -> Cost:
     >>> bool(0.0 < found.input_usd.floor < found.output_usd.floor)
     True
     """
-    asked, device, w = rates or Rates(), e.cluster.accelerator, e.workload
-    assert isinstance(w, Generate)
+    asked, device = rates or Rates(), e.cluster.accelerator
     price = device.price if asked.price is None else asked.price
     power = device.tdp if asked.power is None else asked.power
     made = Rates(price=price, power=power, utilisation=asked.utilisation)
     devices = e.parallelism.devices
     found: dict[str, Any] = {}
-    for name, time, tokens in parts(e, w):
+    for name, time, tokens in parts(e):
         if price is not None:
             shared = {"tokens": tokens, "utilisation": made.utilisation}
             found[f"{name}_usd"] = each(time, partial(dollars_per_million_tokens, devices, price, **shared))
@@ -135,8 +134,12 @@ def cost(e: Estimate, rates: Rates | None = None) -> Cost:
     return Cost(made, source(e, "price", asked.price), source(e, "tdp", asked.power), **found)
 
 
-def parts(e: Estimate, w: Generate) -> list[tuple[str, Time, Num]]:
+def parts(e: Estimate) -> list[tuple[str, Time, Num]]:
     """Time and tokens that are read, by an encoder too, and that are made; one token alone needs no decoding."""
+    w = e.workload
+    if isinstance(w, Serve):
+        return [("output", replace(e.latency, floor=e.least_s), e.output_tokens)]
+    assert isinstance(w, Generate)
     assert e.prefill is not None
     reading, whole = e.prefill.time, e.latency
     left: dict[str, Any] = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from floorline.capacity import as_many_as_fit
+from floorline.capacity import as_many_as_fit, held_tokens
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
@@ -128,7 +128,7 @@ class Estimate(Result):
             return encoding_memory(self.phases[0].step, self.assumptions.fusion, self.engine.footprint)
         return inference_memory(
             self.phases[0].step,
-            longest(self.workload),
+            held_tokens(self.workload, self.engine) if isinstance(self.workload, Serve) else longest(self.workload),
             self.assumptions.fusion,
             self.most_tokens,
             self.engine.footprint,

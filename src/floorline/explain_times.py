@@ -114,8 +114,8 @@ def expectation(e: Estimate, phase: Phase, found: Expectation) -> Explanation:
     assert time.high is not None
     return Explanation(
         f"expected, {engine.title}",
-        "Σ kernels + host; 90 %: √(Σ over kinds of half widths² + (share · whole)²)",
-        f"{plain(time.low)} to {plain(time.high)} s; {found.asked}: {found.form:g} of the whole",
+        "Σ kernels + host; 90 %: √(Σ over kinds of half widths² + ((e^±w − 1) · whole)²)",
+        f"{plain(time.low)} to {plain(time.high)} s; {found.asked}: w = {found.form:g}",
         found.seconds,
         "s",
         "fitted to measured kernels: docs/accuracy.md",

@@ -173,14 +173,20 @@ class Phase:
 
     @property
     def mfu(self) -> Num | None:
-        """Model FLOP utilisation: the least arithmetic of the mean step, over what the device's peak does in the expected time."""
+        """Model FLOP utilisation: the least arithmetic of the mean step over what the peak does in the expected time; None in
+        a closed loop, whose steps do the work of other requests too."""
+        if self.mixture is not None:
+            return None
         known = self.expected_s
         rate = self.step.usual(self.cluster) * self.step.parallelism.pp
         return None if known is None else self.floor.flops / (known * rate)
 
     @property
     def mbu(self) -> Num | None:
-        """Memory bandwidth utilisation: weights and cache once, over what the memory's bandwidth moves in the expected time."""
+        """Memory bandwidth utilisation: weights and cache once, over what memory could move in the expected time; None in a closed
+        loop."""
+        if self.mixture is not None:
+            return None
         known, rate = self.expected_s, self.cluster.accelerator.memory_bandwidth
         return None if known is None else (self.floor.weights + self.floor.cached) / (known * rate)
 

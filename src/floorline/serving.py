@@ -99,8 +99,9 @@ def loop(
     joined = replace(prefill, tokens=length + running / prompts)
     one = replace(prefill, batch=plan.dp, tokens=prompt, earlier=workload.cached_len)
     token = replace(decode, batch=plan.dp, earlier=workload.cached_len + prompt)
+    # where others run, a new request waits for half of a step on average
     return Loop(
-        Mixture(0.5, own + waiting, decode, prefill, joined),
+        Mixture(0.5 * minimum(running - 1.0, 1.0), own + waiting, decode, prefill, joined),
         Mixture(1.0 - shared / later, shared / later, decode, prefill, joined),
         (one, token),
     )

@@ -11,6 +11,7 @@ from floorline.cli.cost import cost_of, usual
 from floorline.cli.infer import FLAGS as INFER
 from floorline.cli.infer import answer
 from floorline.cli.output import bold, note, print_json, scalar, table
+from floorline.cli.speculation import SPECULATION
 from floorline.cli.waterfall import draw, show_waterfall
 from floorline.costs import Cost
 from floorline.errors import BadInput
@@ -30,7 +31,7 @@ OUTPUT = Flag("output", ("--output", "-o"), "draw the way to a file: .svg, .png,
 OPERATORS = Flag(
     "operators", ("--operators",), "GFLOP, MB, time and overhead of each operator in each column", switch=True
 )
-FLAGS = (*INFER, VARIANTS, PLANS, OPERATORS, WATERFALL, BY, OUTPUT)
+FLAGS = (*(flag for flag in INFER if flag not in SPECULATION), VARIANTS, PLANS, OPERATORS, WATERFALL, BY, OUTPUT)
 
 
 def compare(*arguments: object) -> None:

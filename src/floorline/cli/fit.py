@@ -9,6 +9,7 @@ from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
     PLAN,
+    UTILISATION,
     cluster,
     fusion,
     own_share,
@@ -38,12 +39,7 @@ FLAGS = (
         "input + output, else the model's longest",
     ),
     Flag("source_len", ("--source-len",), "tokens that the encoder of an encoder-decoder reads", "512"),
-    Flag(
-        "gpu_memory_utilization",
-        ("--gpu-memory-utilization",),
-        "share of the memory that may be used",
-        "the engine's, most often 0.9",
-    ),
+    UTILISATION,
     Flag(
         "max_num_batched_tokens",
         ("--max-num-batched-tokens",),

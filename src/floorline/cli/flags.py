@@ -17,7 +17,7 @@ from floorline.specs.cluster import Cluster
 from floorline.specs.fields import check_choice, checked
 from floorline.specs.parallelism import DEVICES, Parallelism
 from floorline.specs.precision import FORMATS, Precision
-from floorline.specs.workload import Decode, Generate
+from floorline.specs.workload import Decode, Generate, Serve
 from floorline.transformer import Transformer
 from floorline.units import parse
 
@@ -26,6 +26,12 @@ ENGINE = Flag(
     ("--engine",),
     "whose kernels, and what it adds: vllm, sglang, trtllm, compiled or eager",
     "any: the median",
+)
+UTILISATION = Flag(
+    "gpu_memory_utilization",
+    ("--gpu-memory-utilization",),
+    "share of the memory that may be used",
+    "the engine's, most often 0.9",
 )
 WITH_UNIT = ("s", "W", "USD/h")
 """Units that a flag's text may carry; without one it is a plain number of them."""
@@ -122,7 +128,7 @@ def plain_number(text: str) -> float | None:
 
 FLAG_NAMES: dict[str, str] = {
     f.name: f.metadata["aliases"][0]
-    for spec in (Generate, Decode, Parallelism, Precision)
+    for spec in (Generate, Decode, Serve, Parallelism, Precision)
     for f in fields(spec)
     if f.metadata.get("aliases")
 }
@@ -281,7 +287,10 @@ NUMERIC: dict[str, Field[Any] | None] = {
     "devices": None,
     **dict.fromkeys(DIMENSIONS),
     **{
-        f.name: f for spec in (Generate, Decode, Parallelism, Assumptions) for f in fields(spec) if "unit" in f.metadata
+        f.name: f
+        for spec in (Generate, Decode, Serve, Parallelism, Assumptions)
+        for f in fields(spec)
+        if "unit" in f.metadata
     },
 }
 """Flags that may hold a list or a range, with their fields where a spec has them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,11 @@ from floorline.calibrate.files import shipped
 from floorline.capacity import usual_source
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.cost import COST, cost_of, show_cost
-from floorline.cli.flags import ENGINE, FORMAT, HARDWARE, PLAN, build, cluster, of_spec, parallelism, precision
+from floorline.cli.flags import ENGINE, FORMAT, HARDWARE, PLAN, build, cluster, of_spec, parallelism, precision, whole
+from floorline.cli.loop import LOOP, closed_loop, running, software
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
+from floorline.cli.speculation import SPECULATION, show_speculation, speculated
 from floorline.errors import Infeasible
 from floorline.estimates import Estimate, estimate
 from floorline.network import levels
@@ -19,7 +22,7 @@ from floorline.phases import Phase, Time
 from floorline.report import envelope
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
-from floorline.specs.workload import Generate
+from floorline.specs.workload import Generate, Serve
 from floorline.specs.workload import longest as max_length
 from floorline.transformer import Transformer
 from floorline.units import DECIMAL, data, flops, gib, integer, scaled, seconds
@@ -32,6 +35,8 @@ FLAGS = (
     JSON,
     *READ,
     *of_spec(Generate),
+    *LOOP,
+    *SPECULATION,
     *HARDWARE,
     *PLAN,
     *FORMAT,
@@ -71,14 +76,16 @@ def answer(model: str, given: Given) -> Estimate:
     made = load(model, given)
     plan, formats = parallelism(given), precision(given, made)
     machine = cluster(given, plan, formats.activations)
+    asked = {**given, "prompt_len": prompt(made, given), "source_len": source(made, given)}
     result = estimate(
         made,
-        build(Generate, {**given, "prompt_len": prompt(made, given), "source_len": source(made, given)}),
+        build(Generate, asked) if given.get("concurrency") is None else closed_loop(made, asked),
         machine,
         parallelism=plan,
         precision=formats,
         assumptions=build(Assumptions, given),
-        engine=given.get("engine"),
+        engine=software(given),
+        max_num_batched_tokens=whole(given, "max_num_batched_tokens"),
     )
     if result.reason:
         raise Infeasible(result.reason)
@@ -86,13 +93,16 @@ def answer(model: str, given: Given) -> Estimate:
 
 
 def infer(model: str, given: Given) -> None:
-    """Time to first token, time per token and latency of a static batch, with what bounds each phase."""
+    """Time to first token, time per token and latency, with what bounds each phase: of a static batch, or with --max-concurrency of
+    so many requests always in flight."""
     e = answer(model, given)
     if given["json"]:
         print_json(as_json(model, given, e))
         return
+    faster = speculated(e, given)
     show(e)
     show_cost(cost_of(e, given))
+    show_speculation(faster)
     if given["operators"]:
         show_operators(e)
     for remark in remarks(e):
@@ -111,18 +121,23 @@ def as_json(model: str, given: Given, e: Estimate) -> dict[str, Any]:
             "calibrations": calibrations(e),
         },
     }
-    return envelope("infer", {**given, "model": model}, {**e.to_dict(), "cost": cost_of(e, given)}, **head)
+    return envelope(
+        "infer",
+        {**given, "model": model},
+        {**e.to_dict(), "cost": cost_of(e, given), "speculation": speculated(e, given)},
+        **head,
+    )
 
 
 def show(e: Estimate) -> None:
     """The answer as tables."""
     w, device, m = e.workload, e.cluster.accelerator, e.memory
-    assert isinstance(w, Generate)
+    assert isinstance(w, Generate | Serve)
     form = e.precision.weights if e.model.quantization is None else e.model.quantization.label
     machine = f" ({e.cluster.title})" if e.cluster.title else ""
     title = f"{e.model.name} on {scalar(e.parallelism.devices):.0f} × {device.title}{machine}, {form} weights"
     print(bold(title))
-    print(f"{integer(scalar(w.batch))} × ({integer(scalar(w.prompt_len))} in, {integer(scalar(w.output_len))} out)\n")
+    print(f"{running(w)} × ({integer(scalar(w.prompt_len))} in, {integer(scalar(w.output_len))} out)\n")
     named = (
         ("time to first token", e.ttft, e.prefill),
         ("time per output token", e.tpot, e.decode),
@@ -135,7 +150,7 @@ def show(e: Estimate) -> None:
     ]
     rates = {name: "–" if value is None else f"{scalar(value):.4g} /s" for name, value in e.rates.items()}
     between = "–" if e.rates["low"] is None else f"{scalar(e.rates['low']):.4g} to {scalar(e.rates['high']):.4g}"
-    about = "of this one batch, prefill included"
+    about = "of all of them, prompts included" if isinstance(w, Serve) else "of this one batch, prefill included"
     rows.append(("output tokens", rates["ceiling"], rates["expected"], between, rates["serial"], about))
     print(table(["", "floor", "expected", "90 % interval", "serial", "why"], rows))
     parts = ", ".join(f"{name.replace('kv_', 'KV ')} {gib(scalar(size))}" for name, size in m.kinds.items())
@@ -217,7 +232,7 @@ def expectations(e: Estimate) -> list[str]:
     software = e.phases[0].engine
     found = [
         f"expected: {software.title}; kernel models fitted to measured kernels of {', '.join(sources)}; the interval has 90 % of "
-        f"their errors, and {known[-1].form:.0%} for what kernels measured alone leave out"
+        f"their errors, and a factor of {math.exp(known[-1].form):.2f} either way for what kernels measured alone leave out"
     ]
     if any(x.inherited for x in known):
         found.append(

@@ -17,6 +17,7 @@ from floorline.cli.flags import (
     FORMAT,
     HARDWARE,
     PLAN,
+    UTILISATION,
     build,
     cluster,
     flag_name,
@@ -27,6 +28,7 @@ from floorline.cli.flags import (
     ranges,
     whole,
 )
+from floorline.cli.loop import LOOP, MOST
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import note, print_json, table
 from floorline.errors import BadInput
@@ -34,10 +36,10 @@ from floorline.report import envelope
 from floorline.result import exact
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
-from floorline.specs.workload import Decode, Generate
+from floorline.specs.workload import Decode, Generate, Serve
 from floorline.sweeps import Sweep, sweep, to_stderr
 
-WORKLOADS = {"generate": Generate, "decode": Decode}
+WORKLOADS = {"generate": Generate, "decode": Decode, "serve": Serve}
 FLAGS = (
     JSON,
     *READ,
@@ -46,9 +48,10 @@ FLAGS = (
     Flag(
         "workload",
         ("--workload",),
-        "generate (prompt and output) or decode (one step)",
-        "generate, or decode with --context-len",
+        "generate (prompt and output), decode (one step) or serve (a closed loop)",
+        "generate, decode with --context-len, serve with --max-concurrency",
     ),
+    LOOP[0],
     *HARDWARE,
     *PLAN,
     *FORMAT,
@@ -59,12 +62,7 @@ FLAGS = (
         "further inputs: NAME=VALUES of the model's configuration or the hardware, joined by ';', such as "
         "'num_hidden_layers=16:64:16;memory_bandwidth=1e12,2e12'",
     ),
-    Flag(
-        "gpu_memory_utilization",
-        ("--gpu-memory-utilization",),
-        "share of the memory that may be used",
-        "the engine's, most often 0.9",
-    ),
+    UTILISATION,
     ENGINE,
     Flag("expected", ("--expected",), "expected times also beyond 100 000 points, at some 10 us each", switch=True),
     Flag("format", ("--format",), "table, csv, jsonl, json or parquet", "table"),
@@ -86,13 +84,14 @@ def sweep_command(model: str, given: Given) -> None:
     """
     style = form(given)
     made = load(model, given)
-    kind = given["workload"] or ("decode" if given["context_len"] else "generate")
+    kind = given["workload"] or ("serve" if given["concurrency"] else "decode" if given["context_len"] else "generate")
     if kind not in WORKLOADS:
         raise BadInput(f"--workload is {kind[:40]!r}; expected one of {', '.join(WORKLOADS)}")
     foreign = [f.name for other in WORKLOADS.values() if other is not WORKLOADS[kind] for f in fields(other)]
     for name in foreign:
         if name not in (f.name for f in fields(WORKLOADS[kind])) and given.get(name) is not None:
             raise BadInput(f"{flag_name(name)} is no input of --workload {kind}; leave out one of the two")
+    given = {**given, "concurrency": None} if given["concurrency"] == MOST else given
     vary = ranges(given)
     more = further(given["vary"])
     for name in vary.keys() & more.keys():
