@@ -308,7 +308,7 @@ CASES: dict[str, Case] = {
     "vary-and-flag": sweep("which --batch-size varies too", "--batch-size", "1,2", "--vary", "batch=1,2"),
     "vary-bandwidth-zero": sweep("memory_bandwidth is 0; expected more than zero", "--vary", "memory_bandwidth=0,1"),
     "vary-layers-beyond": sweep("num_hidden_layers has values that are no", "--vary", "num_hidden_layers=1,1e7"),
-    "workload": sweep("--workload is 'serve'; expected one of generate, decode", "--workload", "serve"),
+    "workload": sweep("--workload is 'train'; expected one of generate, decode, serve", "--workload", "train"),
     "decode-without-context": sweep("--context-len is missing; expected tokens", "--workload", "decode"),
     "decode-with-prompt": sweep("--input-len is no input of --workload decode", "--context-len", "1", "--isl", "2"),
     "generate-with-context": sweep("is no input of", "--workload", "generate", "--context-len", "5"),

@@ -18,9 +18,7 @@ LARGE, SMALL = "llama-3.1-70b", "llama-3.2-1b"
 PLAN = Parallelism(tp=8)
 
 
-@pytest.mark.parametrize(
-    ("acceptance", "drafted", "tokens"), [(0.0, 5.0, 1.0), (0.6, 2.0, 1.96), (0.5, 2.0, 1.75), (1.0, 7.0, 8.0)]
-)
+@pytest.mark.parametrize(("acceptance", "drafted", "tokens"), [(0.0, 5.0, 1.0), (0.6, 2.0, 1.96), (1.0, 7.0, 8.0)])
 def test_tokens_of_a_round(acceptance: float, drafted: float, tokens: float) -> None:
     """1 + α + α² + …, summed by hand."""
     assert round_tokens(acceptance, drafted) == pytest.approx(tokens, rel=1e-9)
@@ -37,7 +35,7 @@ def test_a_round_yields_one_token_at_least_and_all_at_most(acceptance: float, dr
 def test_many_are_each() -> None:
     """Arrays of acceptances and lengths are many single ones, to the bit."""
     chances, ahead = np.array([0.0, 0.3, 1.0]), np.array([[1.0], [4.0]])
-    many = token_time(1e-3, 1e-2, ahead, round_tokens(chances, ahead))
+    many = np.asarray(token_time(1e-3, 1e-2, ahead, round_tokens(chances, ahead)))
     for i, drafted in enumerate(ahead[:, 0]):
         for j, chance in enumerate(chances):
             assert many[i, j] == token_time(1e-3, 1e-2, drafted, round_tokens(chance, drafted))
@@ -49,7 +47,8 @@ def test_made_of_its_passes() -> None:
     found = speculate(e, load_model(SMALL), Speculation(num_speculative_tokens=4, acceptance=0.8))
     draft = estimate(SMALL, Decode(context_len=1050), "h100-sxm", parallelism=PLAN).tpot
     check = estimate(LARGE, Prefill(prompt_len=5, cached_len=1050, logits="all"), "h100-sxm", parallelism=PLAN).ttft
-    assert draft is not None and check is not None
+    assert draft is not None
+    assert check is not None
     assert found.tpot.floor == pytest.approx(
         (4 * draft.floor + check.floor) / 3.3616
     )  # 1 + 0.8 + 0.64 + 0.512 + 0.4096

@@ -15,6 +15,7 @@ from floorline.cli.infer import FLAGS as INFER
 from floorline.cli.infer import answer
 from floorline.cli.model import load
 from floorline.cli.output import bold, print_json, table
+from floorline.cli.speculation import SPECULATION
 from floorline.counts import count
 from floorline.errors import BadInput, near
 from floorline.explain import (
@@ -39,7 +40,8 @@ from floorline.transformer import Transformer
 from floorline.units import parse
 
 STYLE = Flag("format", ("--format",), "text, markdown or latex", "text")
-FLAGS = (*INFER, *FIT, STYLE)
+OTHERS = {"max_num_seqs", *(flag.name for flag in SPECULATION)}
+FLAGS = (*(flag for flag in INFER if flag.name not in OTHERS), *FIT, STYLE)
 DIMENSION = {"B": "B", "B/s": "B/s", "FLOP/s": "FLOP/s", "FLOP": "FLOP", "s": "s", "USD/h": "USD/h", "J/s": "W"}
 """What a text with a unit must measure, by the unit of the argument."""
 

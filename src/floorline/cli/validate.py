@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TYPE_CHECKING
+
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.model import JSON
 from floorline.cli.output import bold, note, print_json, table
 from floorline.report import envelope
+
+if TYPE_CHECKING:
+    from floorline.validation.report import Validation
 
 MODELS = Flag("models", ("--models",), "folder of the configurations that cases name", "../models, else the catalogue")
 PLOT = Flag("plot", ("--plot",), "write predicted against measured as a chart: Vega-Lite JSON, .svg or .png", "")
@@ -27,8 +33,29 @@ def validate(path: str, given: Given) -> None:
     if given["json"]:
         print_json(envelope("validate", {"path": path, **given}, found.to_dict()))
         return
+    show(path, found)
+
+
+def show(path: str, found: Validation) -> None:
+    """The answer as tables, and what stands out."""
     priced = sum(row.is_priced for row in found.rows)
     print(bold(f"{path}: {len(found.rows)} measured, {priced} priced, {len(found.beaten)} beat their floor"))
+    show_sources(found)
+    show_questions(found)
+    for row in found.beaten[:LISTED]:
+        print(f"beats its floor: {row.case} ({row.source}), measured {row.measured:.4g}, bound {row.floor:.4g}")
+    if len(found.beaten) > LISTED:
+        print(f"and {len(found.beaten) - LISTED} more; --json lists all")
+    if found.memory is not None:
+        m = found.memory
+        seen = m.failed - len(m.missed)
+        print(f"out of memory: {seen} of {m.failed} runs found, {len(m.called)} of {m.ran} others called so")
+    for reason, count in Counter(row.reason for row in found.rows if row.reason).items():
+        note(f"not priced, {count}: {reason}")
+
+
+def show_sources(found: Validation) -> None:
+    """A line for each source and metric."""
     rows = [
         (
             s["source"],
@@ -41,40 +68,17 @@ def validate(path: str, given: Given) -> None:
         )
         for s in found.summary()
     ]
-    print(
-        table(
-            ["source", "metric", "rows", "priced", "floor of measured", "beat it", "error", "p90", "inside"],
-            rows,
-            left=2,
-        )
-    )
-    asked = [
-        (
-            s["question"],
-            s["n"],
-            *(f"{s[key]:.1%}" for key in ("median_error", "p90_error", "coverage", "median_of_sources")),
-        )
-        for s in found.questions()
-    ]
-    if len(asked) > 1:
-        print(
-            table(["\njudged runs by question", "rows", "error", "p90", "inside", "median of sources"], asked, left=1)
-        )
-    for row in found.beaten[:LISTED]:
-        print(f"beats its floor: {row.case} ({row.source}), measured {row.measured:.4g}, bound {row.floor:.4g}")
-    if len(found.beaten) > LISTED:
-        print(f"and {len(found.beaten) - LISTED} more; --json lists all")
-    if found.memory is not None:
-        m = found.memory
-        print(
-            f"out of memory: {m.failed - len(m.missed)} of {m.failed} runs found, {len(m.called)} of {m.ran} others called so"
-        )
-    reasons: dict[str, int] = {}
-    for one in found.rows:
-        if one.reason:
-            reasons[one.reason] = reasons.get(one.reason, 0) + 1
-    for reason, count in reasons.items():
-        note(f"not priced, {count}: {reason}")
+    head = ["source", "metric", "rows", "priced", "floor of measured", "beat it", "error", "p90", "inside"]
+    print(table(head, rows, left=2))
+
+
+def show_questions(found: Validation) -> None:
+    """A line for each kind of question, where judged runs are of more than one."""
+    keys = ("median_error", "p90_error", "coverage", "median_of_sources")
+    rows = [(s["question"], s["n"], *(f"{s[key]:.1%}" for key in keys)) for s in found.questions()]
+    if len(rows) > 1:
+        head = ["\njudged runs by question", "rows", "error", "p90", "inside", "median of sources"]
+        print(table(head, rows, left=1))
 
 
 command = Command(validate, FLAGS, Argument("path", "a CSV of measured kernels (.csv or .csv.xz) or of cases"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from floorline.num import Num, minimum, where
+from floorline.num import Num, minimum, power, where
 
 
 def round_tokens(acceptance: Num, drafted: Num) -> Num:
@@ -24,7 +24,7 @@ def round_tokens(acceptance: Num, drafted: Num) -> Num:
     """
     certain = np.asarray(acceptance) >= 1.0
     below = minimum(acceptance, 1.0 - 1e-12)
-    return where(certain, drafted + 1.0, (1.0 - below ** (drafted + 1.0)) / (1.0 - below))
+    return where(certain, drafted + 1.0, (1.0 - power(below, drafted + 1.0)) / (1.0 - below))
 
 
 def token_time(draft: Num, check: Num, drafted: Num, yielded: Num) -> Num:
