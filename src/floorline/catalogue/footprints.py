@@ -47,13 +47,19 @@ def footprint_of(name: str, version: tuple[int, ...] = ()) -> Footprint:
     ('all', 'last')
     >>> footprint_of("trtllm-0.9").kv_block == footprint_of("trtllm").kv_block
     True
+    >>> footprint_of("transformers-4.46") == footprint_of("transformers", (4, 46))
+    True
     """
     known = footprints()
     older = {tuple(int(n) for n in key[len(name) + 1 :].split(".")): key for key in known if key.startswith(f"{name}-")}
     still = [until for until in older if version and version[: len(until)] <= until]
     if still:
         return known[older[min(still)]]
-    return known.get(name) or known.get(name.rpartition("-")[0], Footprint())
+    base, _, until = name.rpartition("-")
+    if name in known or not base:
+        return known.get(name, Footprint())
+    parts = until.split(".")
+    return footprint_of(base, tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ())
 
 
 def references_used() -> set[str]:
