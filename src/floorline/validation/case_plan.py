@@ -183,14 +183,14 @@ def engine_of(case: Case) -> Engine:
 
 
 def version_of(case: Case) -> tuple[int, ...]:
-    """The first version number in what the case calls its software; () where there is none.
+    """The first version number in what the case calls its software, without what names a candidate or a patch; () where there is
+    none.
 
-    >>> version_of(Case({"engine": "HF Transformers 4.38.2 + FA2"}))
-    (4, 38, 2)
+    >>> version_of(Case({"engine": "HF Transformers 4.38.2 + FA2"})), version_of(Case({"engine": "SGLang 0.4.6.post1"}))
+    ((4, 38, 2), (0, 4, 6))
     """
-    words = (word.lstrip("v") for word in case.word("engine").split())
-    found = next((w for w in words if "." in w and w.replace(".", "").isdigit()), "")
-    return tuple(int(part) for part in found.split(".")) if found else ()
+    found = re.search(r"(?<!\S)v?(\d+(?:\.\d+)+)", case.word("engine"))
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
 def plan_of(case: Case) -> Parallelism:
