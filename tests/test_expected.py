@@ -151,8 +151,8 @@ def test_engines() -> None:
     eager, own = (decoding(engine=e).phases[0] for e in ("eager", Engine(step_time=1e-3)))
     assert base.expected_s is not None
     assert eager.expectation is not None
-    launches = sum(float(s.launches) for s in eager.expectation.kinds.values())
-    assert eager.expected_s == pytest.approx(max(float(base.expected_s), launches * 11e-6))
+    assert float(eager.expected_s or 0.0) > float(base.expected_s)
+    assert float(eager.expectation.kernels) < float(eager.expected_s or 0.0)  # the host's starts take longer
     assert own.expected_s == pytest.approx(float(base.expected_s) + 1e-3)
     assert decoding(engine="vllm").phases[0].expected_s != base.expected_s
     served = estimate("deepseek-v3", Decode(context_len=64), H100, parallelism=Parallelism(tp=8), engine="vllm").phases[
