@@ -6,10 +6,15 @@ Hypothesis tries the same examples every time, so that a change is judged by wha
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+
+from floorline.validation.report import Validation, validate
+
+CASES = Path(__file__).parents[1] / "validation" / "cases"
 
 settings.register_profile("repeat", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("search", deadline=None, max_examples=1000)
@@ -43,3 +48,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the plugin where the environment asks for it."""
     if os.environ.get("FLOORLINE_NO_SKIP", "0") not in ("", "0"):
         config.pluginmanager.register(NoSkip(), "floorline-no-skip")
+
+
+@pytest.fixture(scope="session")
+def inference_runs() -> Validation:
+    """All measured runs of inference against what is expected of them, once for all tests."""
+    return validate(CASES / "inference.csv")
+
+
+@pytest.fixture(scope="session")
+def encoder_runs() -> Validation:
+    """The same of encoders."""
+    return validate(CASES / "encoder.csv")
