@@ -22,6 +22,10 @@ a bias (AutoGPTQ's exllama linear, AutoAWQ's). Eight: it makes and widens tensor
 qlinear_cuda_old: five or six)."""
 
 
+REPEATED = frozenset({"scores", "values"})
+"""Operators of attention before which repeat_kv of modeling_llama.py copies keys, or values, for each query head."""
+
+
 def starts(row: Row, numbers: Numbers, engine: Engine) -> Num:
     """What the host starts for a launch: one kernel, or each operator of a framework [-]."""
     if engine.starts == "kernels" or row.message is not None:
@@ -31,6 +35,8 @@ def starts(row: Row, numbers: Numbers, engine: Engine) -> Num:
         found = found + float(len(row.reads))
     if "softmax" in row.ops and "scores" not in row.ops:
         found = found + engine.score_passes
+    if engine.repeats_heads == "yes" and "G" in numbers.values:
+        found = found + where(numbers.values["G"] > 1.0, float(len(REPEATED.intersection(row.ops))), 0.0)
     names = (p.tensor.name for p in row.reads if p.tensor.role == WEIGHT)
     sizes = [number(numbers.stored.get(name, WIDE)) for name in names]
     narrow = [size for size in sizes if np.all(np.asarray(size) < WIDE)]

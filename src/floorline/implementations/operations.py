@@ -20,14 +20,16 @@ FUNCTIONS = {"rms_norm": NORM, "rope": ROPE, "gelu_new": GELU, "pass": 0.0, "wei
 
 
 def started(ops: Iterable[Op], fused: bool) -> tuple[Product, ...]:
-    """Operators of a launch that is fused, or of each of its parts.
+    """Operators of a launch that is fused, or of each of its parts: projections that read the same input are stored apart, as in
+    modeling_llama.py, so that each is one, whatever engines make of them.
 
     >>> from floorline.op import elementwise
     >>> started([elementwise("norm", "x[BTD] -> h[BTD]", "rms_norm", reduces="D")], fused=False)[0].coefficient
     8.0
     """
     whole = [op for op in ops if not isinstance(op, View)]
-    if fused and len([op for op in whole if isinstance(op, Contraction)]) > 1:
+    products = [op for op in whole if isinstance(op, Contraction)]
+    if fused and len(products) > 1 and not any(op.weights for op in products):
         return (Product(1.0, ""),)  # attention
     return tuple(one(op) for op in whole)
 
