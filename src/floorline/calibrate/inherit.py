@@ -110,7 +110,7 @@ def choose(
     >>> choose(load_accelerator("h800-sxm"), "matmul", "bf16").how
     'family'
     """
-    if device.sm_count is None or not float(np.min(device.sm_count)) > 1.0:
+    if device.sm_count is None or not float(np.min(device.sm_count)) > 1.0 or device.architecture in rules()["unlike"]:
         return None
     return chosen(device.name, device.architecture, kind, form, engine, without)
 
