@@ -282,13 +282,18 @@ def test_balance_needs_decoding() -> None:
 
 
 def test_tokens_that_fit() -> None:
-    """The capacity of the cache: as many tokens as its bytes have room for beside the weights, over all replicas."""
-    alone, twice = (
-        ask("fit", "llama-3.1-8b", "--max-model-len", "4096", "--dp", dp)["cache_tokens"] for dp in ("1", "2")
-    )
-    assert twice in (2 * alone, 2 * alone + 1)
-    found = ask("fit", "llama-3.1-8b", "--max-model-len", "4096")
-    assert alone == (found["budget"] - found["memory"]["weights"]) // 131072
+    """The capacity of the cache: as many tokens as its bytes have room for beside all else, or beside the weights alone, over all
+    replicas; a token takes 2 · 32 layers · 8 heads · 128 · 2 bytes = 131 072."""
+    alone, twice = (ask("fit", "llama-3.1-8b", "--max-model-len", "4096", "--dp", dp) for dp in ("1", "2"))
+    for found, replicas in ((alone, 1), (twice, 2)):
+        held = found["memory"]
+        for name, beside in (
+            ("cache_tokens", held["total"] - held["kv_cache"]),
+            ("cache_tokens_beside_weights", held["weights"]),
+        ):
+            assert found[name] == pytest.approx(replicas * (found["budget"] - beside) / 131072, abs=1.0), name
+    assert twice["cache_tokens_beside_weights"] - 2 * alone["cache_tokens_beside_weights"] in (0, 1)
+    assert alone["cache_tokens"] < alone["cache_tokens_beside_weights"]
 
 
 # The first law
