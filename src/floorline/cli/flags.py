@@ -24,7 +24,7 @@ from floorline.units import parse
 ENGINE = Flag(
     "engine",
     ("--engine",),
-    "whose kernels, and what it adds: vllm, sglang, trtllm, compiled or eager",
+    "whose kernels and memory, and what it adds: vllm, sglang, trtllm, lmdeploy, llama.cpp, gpt-fast, transformers, eager …",
     "any: the median",
 )
 UTILISATION = Flag(
