@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floorline import Assumptions, Decode, Precision, estimate, load_cluster, load_model
+from floorline import Assumptions, Decode, Parallelism, Precision, Prefill, estimate, load_cluster, load_model
 from floorline.formulas.experts import experts_read
+from floorline.kernel_times import KernelTimes
 from floorline.step import Step
 from floorline.transformer import Transformer
 
@@ -104,3 +105,24 @@ def test_uneven_routing_reads_less() -> None:
     assert times == sorted(set(times))
     many = estimate(mixture(), work, h100, assumptions=Assumptions(expert_evenness=np.array([0.0, 0.5, 1.0])))
     assert list(np.asarray(many.latency.serial)) == times
+
+
+def test_prompts_reach_each_node_once() -> None:
+    """Two nodes, eight experts of a token, all alike: 2·(1 − (1/2)^8) = 1.992 copies where single tokens send eight."""
+    cluster = load_cluster("h100-sxm", 16).with_network(8.0, 50e9)
+    plan = Parallelism(dp=16, ep=16)
+
+    def sent(workload: Prefill | Decode) -> float:
+        e = estimate("deepseek-v3", workload, cluster, parallelism=plan)
+        times = KernelTimes(e.phases[0].step, cluster, e.engine)
+        return sum(
+            float(np.asarray(time.sizes["bytes"]))
+            for stack, numbers in times.step.numbers("causal")
+            for row in times.step.program(stack, "flash")
+            if row.message is not None and row.message.routed
+            for time in times.launch(row, numbers)
+            if time.kind == "network"
+        )
+
+    ahead, single = sent(Prefill(batch=16, prompt_len=1)), sent(Decode(batch=16, context_len=1))
+    assert ahead / single == pytest.approx(2.0 * (1.0 - 0.5**8) / 8.0)

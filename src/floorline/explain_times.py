@@ -10,7 +10,8 @@ from floorline.errors import BadInput
 from floorline.estimates import Estimate
 from floorline.expected import Expectation
 from floorline.explain import Explanation, plain
-from floorline.kernel_times import KernelTime, KernelTimes
+from floorline.kernel_time import KernelTime
+from floorline.kernel_times import KernelTimes
 from floorline.letters import MEANING
 from floorline.network import levels
 from floorline.num import where

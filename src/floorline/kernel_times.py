@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,47 +13,23 @@ from floorline.calibrate.fit import form_of, formats_of
 from floorline.calibrate.inherit import Chosen, choose
 from floorline.calibrate.kinds import DISPATCHED
 from floorline.efficiency.attention import Attention
-from floorline.efficiency.collectives import collective_time
 from floorline.efficiency.decode_attention import decode_attention_time, head_by_head_time
 from floorline.efficiency.device import Device, Width
 from floorline.efficiency.element_wise import element_wise_time, traffic_time
-from floorline.efficiency.engine_all_reduce import engine_all_reduce_time
-from floorline.efficiency.exchange import exchange_time
 from floorline.efficiency.experts import at_random, experts_time
 from floorline.efficiency.matmul import matmul_time
 from floorline.efficiency.prefill_attention import prefill_attention_time
-from floorline.errors import BadInput
-from floorline.kernel_sizes import EXPERTS, SLOTS, Sized
+from floorline.kernel_sizes import EXPERTS, Sized
+from floorline.kernel_time import KernelTime, NoModel
 from floorline.letters import Numbers
-from floorline.network import STAGE_SEND, levels, sending
+from floorline.message_times import message
 from floorline.num import Num, maximum, number, total, where
-from floorline.op import Collective
 from floorline.program import Row
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
 from floorline.specs.precision import BYTES
 from floorline.step import Step
 from floorline.tensor import WEIGHT, Tensor
-
-
-@dataclass(frozen=True)
-class KernelTime:
-    """What one launch is expected to take.
-
-    kind     of kernel
-    seconds  one run [s]
-    model    that it comes from
-    sizes    that the model was asked about
-    """
-
-    kind: str
-    seconds: Num
-    model: Chosen
-    sizes: Mapping[str, Num] = field(default_factory=dict)
-
-
-class NoModel(BadInput):
-    """No kernel model is known for something that a step does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,86 +284,8 @@ def scan(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime
     )
 
 
-def message(t: KernelTimes, numbers: Numbers, row: Row) -> tuple[KernelTime, ...]:
-    """A collective: inside a node by its model, between nodes by a start and a share of the network's bandwidth."""
-    sent = row.message
-    assert sent is not None
-    if sent.routed and not set(sent.message.letters) - {EXPERTS, SLOTS}:
-        return ()  # what each token's experts weigh goes with the token
-    ways = levels(t.cluster)
-    buffer, _ = program.message_size(sent, numbers, t.step.precision)
-    buffer = buffer if sent.routed else buffer * t.widened
-    inside = numbers.members(sent.axes, ways[0].outer)
-    near = NEAR.get("exchange" if sent.routed else sent.kind, by_library)(
-        t, sent, numbers, buffer, maximum(inside, 2.0)
-    )
-    waiting = 0.0 if t.engine.launch == "graph" else ARRIVAL
-    times = [replace(near, seconds=where(np.asarray(inside) > 1.0, near.seconds + waiting, 0.0))]
-    for _, out, rate in sending(sent.kind, buffer, sent.axes, numbers, ways[1:]):
-        start = where(np.asarray(out) > 0.0, NETWORK_START, 0.0)
-        far = start + out / (rate * NETWORK_SHARE)
-        times.append(
-            KernelTime("network", far, replace(near.model, how="assumed", wider=NETWORK_WIDER), {"bytes": out})
-        )
-    return tuple(times)
-
-
-def by_library(t: KernelTimes, sent: Collective, numbers: Numbers, buffer: Num, ranks: Num) -> KernelTime:
-    """A collective of the library inside a node; a stage's message to the next is one rank's to another."""
-    del numbers
-    found, device = t.model("collectives", "fp16"), t.device(t.step.precision.activations)
-    kind, pair = ("send_recv", 2.0) if sent.kind == STAGE_SEND else (sent.kind, ranks)
-    seconds = collective_time(found.fitted.model, device, kind, buffer, pair)
-    return KernelTime("collectives", seconds, found, {"bytes": buffer, "ranks": pair})
-
-
-def all_reduce(t: KernelTimes, sent: Collective, numbers: Numbers, buffer: Num, ranks: Num) -> KernelTime:
-    """An all-reduce inside a node: by the engine's own kernel, where it has one."""
-    found = t.known("engine_all_reduce", "bf16") if t.engine.all_reduce == "own" else None
-    if found is None:
-        return by_library(t, sent, numbers, buffer, ranks)
-    device = t.device(t.step.precision.activations)
-    seconds = engine_all_reduce_time(found.fitted.model, device, buffer, ranks)
-    return KernelTime("collectives", seconds, found, {"bytes": buffer, "ranks": ranks})
-
-
-def exchange(t: KernelTimes, sent: Collective, numbers: Numbers, buffer: Num, ranks: Num) -> KernelTime:
-    """Tokens to the ranks of their experts, or back: with a low-latency kernel while decoding."""
-    form = t.plain
-    found = t.known("combine" if sent.inputs[0].name == COMBINED else "dispatch", form)
-    if found is None:
-        return by_library(t, sent, numbers, buffer, ranks)
-    chosen, width = numbers.letter("k"), numbers.letters(sent.inputs[0].letters.replace(EXPERTS, "").replace(SLOTS, ""))
-    element = t.step.precision.bytes("activations")
-    tokens = buffer / (element * width * chosen)
-    quick = 1.0 if t.step.decoding else 0.0
-    seconds = exchange_time(
-        found.fitted.model, t.device(form), quick, element, tokens, width, chosen, numbers.letter(EXPERTS), ranks
-    )
-    return KernelTime("collectives", seconds, found, {"tokens": tokens, "ranks": ranks})
-
-
-ARRIVAL = 27e-6
-"""What ranks wait for each other at a message where the host of each starts it, not a graph [s]: all-reduces of up to 300 kB that
-PyTorch's processes started took so much longer than those of nccl-tests, on the median of four machines (31 us on A100 SXM, 45 on
-A100 PCIe, 24 on H100 SXM, 16 on H100 PCIe; kernels of Vidur)."""
-
-COMBINED = "yw"
-"""What experts made, on its way back."""
-
-NEAR: dict[str, Callable[[KernelTimes, Collective, Numbers, Num, Num], KernelTime]] = {
-    "all_reduce": all_reduce,
-    "exchange": exchange,
-}
-"""Kind of message → its time inside a node, where that is not the library's."""
-
-
 SCAN_COMPUTE, SCAN_MEMORY, SCAN_WIDER = 0.3, 0.7, 0.5
 """Shares of the peak and of the memory bandwidth that a scan is taken to reach, and how much wider its interval is: assumptions."""
-
-NETWORK_START, NETWORK_SHARE, NETWORK_WIDER = 30e-6, 0.8, 0.5
-"""Start of a message between nodes [s], its share of the bandwidth, and how much wider its interval is: assumptions, since no
-measured kernels are of a stated modern network."""
 
 TIMES: dict[str, Callable[[KernelTimes, Sized, Numbers, Row], KernelTime]] = {
     "matmul": matmul,

@@ -10,7 +10,7 @@ import numpy as np
 
 from floorline.expected import Expectation, expected
 from floorline.floors import Floor
-from floorline.kernel_times import NoModel
+from floorline.kernel_time import NoModel
 from floorline.num import Array, Num, maximum, number, where
 from floorline.result import Result
 from floorline.serving import Mixture
