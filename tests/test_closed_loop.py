@@ -199,21 +199,21 @@ def test_throughput_never_falls_where_steps_are_flat(prompt: int, output: int, m
 
 
 @pytest.mark.parametrize("name", PAGED)
-def test_one_request_is_one_generation(name: str) -> None:
-    """Nobody joins it: a later token takes the mean step of a generation, whose middle context it has; its floors are the same."""
-    work = {"prompt_len": 1000, "output_len": 201}
+@pytest.mark.parametrize("output", [201, 8001])
+def test_one_request_is_one_generation(name: str, output: int) -> None:
+    """Nobody joins it: a later token takes the mean step of a generation, whose middle context it has. Its floor is that of
+    its first later token, at most as much less as half of its output weighs beside the weights."""
+    work = {"prompt_len": 1000 if output < 1000 else 10, "output_len": output}
     one = estimate(MODEL, Serve(concurrency=1, **work), "h100-sxm", engine=name)
     alone = estimate(MODEL, Generate(batch=1, **work), "h100-sxm", engine=name)
-    for served, made in ((one.tpot, alone.tpot), (one.ttft, alone.ttft)):
-        assert served is not None
-        assert made is not None
-        assert served.expected is not None
-        assert made.expected is not None
-        assert served.floor == pytest.approx(made.floor, rel=5e-3)
-        if served is one.tpot:
-            assert served.expected == pytest.approx(made.expected, rel=2e-3)
-        else:
-            assert made.expected <= served.expected
+    assert one.tpot is not None
+    assert alone.tpot is not None
+    assert one.tpot.expected == pytest.approx(alone.tpot.expected, rel=3e-3)
+    half = 131_072 * output / 2 / 15e9  # bytes of keys and values of half of the output, beside those of the weights
+    assert alone.tpot.floor * (1 - half) <= one.tpot.floor <= alone.tpot.floor
+    assert one.ttft is not None
+    assert alone.ttft is not None
+    assert one.ttft.floor == alone.ttft.floor
 
 
 @given(batch=st.integers(1, 500), prompt=st.integers(1, 4000), output=st.integers(2, 500), name=st.sampled_from(PAGED))
@@ -254,6 +254,25 @@ def test_as_many_as_fit(gpu: str, name: str) -> None:
         engine,
     )
     assert asked.concurrency == e.workload.concurrency
+
+
+def test_replicas_share_the_requests() -> None:
+    """Forty requests on two replicas go as twenty on one, twice as many tokens a second."""
+    one, two = (
+        estimate(
+            MODEL,
+            Serve(concurrency=20 * dp, prompt_len=1000, output_len=200),
+            load_cluster("h100-sxm", dp),
+            parallelism=Parallelism(dp=dp),
+        )
+        for dp in (1, 2)
+    )
+    for alone, shared in ((one.ttft, two.ttft), (one.tpot, two.tpot)):
+        assert alone is not None
+        assert shared is not None
+        assert shared.expected == pytest.approx(alone.expected)
+        assert shared.serial == pytest.approx(alone.serial)
+    assert two.rates["expected"] == pytest.approx(2 * np.asarray(one.rates["expected"]))
 
 
 def test_the_most_sequences_of_an_engine() -> None:
