@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import measured_runs
 import numpy as np
 
 from floorline.calibrate.files import Calibration, Fitted, calibrated, shipped
@@ -244,6 +245,7 @@ def accuracy() -> str:
         "`validation/calibrate.py` makes all of it again; `floorline calibrate KERNELS.csv` does it for kernels of your own; "
         "[times](times.md) says what the models are.",
     ]
+    parts += measured_runs.section(table)
     totals = sorted(row for name in calibrated() if (c := shipped(name)) for row in summary(c))
     parts += [
         "## All together",

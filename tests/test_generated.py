@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from floorline.catalogue.references import references
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
 PAGES = runpy.run_path(str(ROOT / "docs" / "make.py"))["PAGES"]
 
 
