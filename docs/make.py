@@ -21,11 +21,14 @@ from floorline.capacity import WHOLE_PROMPTS
 from floorline.catalogue import accelerators, clusters
 from floorline.catalogue.accelerators import load_accelerator, read_toml
 from floorline.catalogue.architectures import architectures
+from floorline.catalogue.engines import FILE as ENGINES
+from floorline.catalogue.engines import WORDS, engines
 from floorline.catalogue.figures import cited
 from floorline.catalogue.footprints import entries, footprints
 from floorline.catalogue.references import references
 from floorline.kernels.floors import floor
 from floorline.kernels.table import Kernels, read
+from floorline.specs.engine import Engine
 from floorline.units import gib
 from floorline.validation.case_memory import expected, verdicts
 from floorline.validation.cases import read as read_cases
@@ -303,6 +306,30 @@ def footprint_rows() -> Iterable[tuple[str, ...]]:
         yield (name, *(gib(float(size)) if size else "–" for size in sizes), step, said, links)
 
 
+def engine_rows() -> Iterable[tuple[str, ...]]:
+    """What is assumed of each engine where it differs from the default, and what says so."""
+    plain, texts = Engine(), read_toml(ENGINES)
+    for name, engine in engines().items():
+        until = ".".join(str(part) for part in engine.until) or "–"
+        differs = {key: getattr(engine, key) for key in WORDS if key != "title"}
+        said = [f"`{key}` {texts[name][key]}" for key, value in differs.items() if value != getattr(plain, key)]
+        said += [f"`{key}` {texts[name][key]}" for key in ("launch_time", "step_time") if key in texts[name]]
+        links = ", ".join(f"[{key}](references.md#{key})" for key in engine.sources)
+        yield f"`{name}`", engine.title, until, "; ".join(said), texts[name].get("note", ""), links
+
+
+def assumed() -> str:
+    """The engines of the catalogue."""
+    parts = [
+        HEAD + "# Engines: what is assumed of each",
+        "`--engine` takes any of these names, `floorline.catalogue.engines.of_version` finds the entry of a version. What is not "
+        "listed is the default, `any`: kernels of the median engine, in a captured graph. [Times](times.md#engines) says what each "
+        "word changes, [memory](memory.md) how engines use memory. No figure is fitted to whole runs.",
+        table(("engine", "is", "last version", "differs in", "note", "sources"), engine_rows()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def memory() -> str:
     """What memory is made of, by engine, and what measured runs say of it."""
     judged = [case for case in read_cases(VALIDATION / "cases" / "inference.csv") if case.word("judged") != "no"]
@@ -349,6 +376,7 @@ def memory() -> str:
 
 
 PAGES = {
+    "engines.md": assumed,
     "memory.md": memory,
     "accuracy.md": accuracy,
     "hardware.md": hardware,
