@@ -132,29 +132,34 @@ def matches(entry: dict[str, str], key: tuple[str, ...]) -> bool:
     return source and (software or key[1].startswith(wanted[1])) and accelerator and metric
 
 
-def outside(table: Table) -> list[str]:
-    """The groups of runs whose median error is above the limit, and what is missing, each sentence once.
+def sentences(keys: Sequence[tuple[str, ...]], entries: Sequence[dict[str, str]]) -> list[int]:
+    """Which entry tells of each group, the first 1.
 
     raises SystemExit for a group without a sentence, and for a sentence without a group
     """
-    entries = tomllib.loads((HERE / "outside.toml").read_text(encoding="utf-8"))["outside"]
-    lines: list[tuple[object, ...]] = []
-    for name in FILES:
-        judged = (run for run in runs(name) if run.row.judged)
-        groups = grouped(judged, lambda r: (r.row.source, r.software, r.accelerator, r.row.metric))
-        for key, found in groups.items():
-            if np.median([abs(run.slower) for run in found]) <= LIMIT:
-                continue
-            told = next((i for i, entry in enumerate(entries, 1) if matches(entry, key)), None)
-            if told is None:
-                raise SystemExit(f"docs/outside.toml: no sentence about {' | '.join(key)}, whose runs are outside")
-            lines.append((told, *key[:3], f"`{key[3]}`", *figures(found)))
-    stale = [entry for i, entry in enumerate(entries, 1) if i not in {line[0] for line in lines}]
+    found = []
+    for key in keys:
+        told = next((i for i, entry in enumerate(entries, 1) if matches(entry, key)), None)
+        if told is None:
+            raise SystemExit(f"docs/outside.toml: no sentence about {' | '.join(key)}, whose runs are outside")
+        found.append(told)
+    stale = [entry for i, entry in enumerate(entries, 1) if i not in found]
     if stale:
         raise SystemExit(f"docs/outside.toml: no runs are outside for {stale[0]}")
+    return found
+
+
+def outside(table: Table) -> list[str]:
+    """The groups of runs whose median error is above the limit, and what is missing, each sentence once."""
+    entries = tomllib.loads((HERE / "outside.toml").read_text(encoding="utf-8"))["outside"]
+    judged = (run for name in FILES for run in runs(name) if run.row.judged)
+    groups = grouped(judged, lambda r: (r.row.source, r.software, r.accelerator, r.row.metric))
+    far = {k: found for k, found in groups.items() if np.median([abs(run.slower) for run in found]) > LIMIT}
+    told = sentences(list(far), entries)
+    lines = [(i, *key[:3], f"`{key[3]}`", *figures(found)) for i, (key, found) in zip(told, far.items(), strict=True)]
     head = ("", "source", "software", "accelerator", "metric", *ERRORS)
     return [
-        table(head, sorted(lines, key=lambda line: str(line[0]).zfill(2))),
+        table(head, sorted(lines, key=lambda line: line[0])),
         "\n".join(f"{i}. {entry['missing']}" for i, entry in enumerate(entries, 1)),
     ]
 

@@ -25,3 +25,14 @@ def test_links_to_references() -> None:
     linked = set(re.findall(r"references\.md#([\w.-]+)", text))
     assert linked <= set(references())
     assert len(linked) > 400
+
+
+def test_sources_outside_have_a_sentence_each() -> None:
+    sentences = runpy.run_path(str(ROOT / "docs" / "measured_runs.py"))["sentences"]
+    first, second = ("here", "slow 1.0", "t4", "ttft_s"), ("here", "slow 2.0", "t4", "tpot_s")
+    about = {"source": "here", "software": "slow", "missing": "why"}
+    assert sentences([first, second], [about]) == [1, 1]
+    with pytest.raises(SystemExit, match=r"no sentence about here \| slow 2.0"):
+        sentences([first, second], [{**about, "metric": "ttft_s"}])
+    with pytest.raises(SystemExit, match="no runs are outside"):
+        sentences([first], [about, {**about, "accelerator": "v100"}])
