@@ -137,16 +137,16 @@ def sentences(keys: Sequence[tuple[str, ...]], entries: Sequence[dict[str, str]]
 
     raises SystemExit for a group without a sentence, and for a sentence without a group
     """
-    found = []
-    for key in keys:
-        told = next((i for i, entry in enumerate(entries, 1) if matches(entry, key)), None)
-        if told is None:
-            raise SystemExit(f"docs/outside.toml: no sentence about {' | '.join(key)}, whose runs are outside")
-        found.append(told)
-    stale = [entry for i, entry in enumerate(entries, 1) if i not in found]
-    if stale:
-        raise SystemExit(f"docs/outside.toml: no runs are outside for {stale[0]}")
-    return found
+    told = [next((i for i, entry in enumerate(entries, 1) if matches(entry, key)), 0) for key in keys]
+    wrong = [
+        f"no sentence about {' | '.join(key)}, whose runs are outside"
+        for i, key in zip(told, keys, strict=True)
+        if not i
+    ]
+    wrong += [f"no runs are outside for {entry}" for i, entry in enumerate(entries, 1) if i not in told]
+    if wrong:
+        raise SystemExit("docs/outside.toml: " + "\n".join(wrong))
+    return told
 
 
 def outside(table: Table) -> list[str]:
