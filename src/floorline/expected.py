@@ -90,7 +90,7 @@ class Expectation(Result):
     @property
     def kernels(self) -> Num:
         """All kernels, one after another [s]."""
-        return total(share.seconds for share in self.kinds.values())
+        return added(self.kinds)
 
     @property
     def seconds(self) -> Num:
@@ -128,11 +128,16 @@ class Expectation(Result):
     def half(self, side: str) -> Num:
         """Half width of the interval on one side, "below" or "above" [s]."""
         sign = -1.0 if side == "below" else 1.0
-        parts = [getattr(share, side) for share in self.kinds.values()]
+        parts = [getattr(share, side) for _, share in sorted(self.kinds.items())]
         parts += [self.hidden] if side == "above" else []
         parts += [self.seconds * np.expm1(sign * self.form), self.host * np.expm1(sign * widths()["host"])]
         squares = total(part * part for part in parts)
         return np.sqrt(squares)
+
+
+def added(kinds: Mapping[str, Share]) -> Num:
+    """All kernels, kind after kind by name: plans have messages that send nothing, and a sum's last bit follows its order [s]."""
+    return total(share.seconds for _, share in sorted(kinds.items()))
 
 
 def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expectation:
@@ -150,7 +155,8 @@ def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expec
     started: Num = total(share.launches for share in found.values())
     for stack, numbers in step.numbers("causal"):
         for row in step.program(stack, fusion):
-            started = started + starts(row, numbers, engine) * stack.repeat
+            begun = starts(row, numbers, engine)
+            started = started + begun * stack.repeat
             for time in times.launch(row, numbers):
                 low, high = time.model.interval(time.seconds)
                 whole = time.seconds * stack.repeat
@@ -158,7 +164,7 @@ def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expec
                     whole,
                     whole * -np.expm1(low),
                     whole * np.expm1(high),
-                    stack.repeat,
+                    stack.repeat if row.message is None else stack.repeat * begun,
                     (time.model.told,),
                     time.model.how != "own",
                 )
@@ -166,7 +172,7 @@ def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expec
     if engine.grows_cache == "copying" and step.decoding:
         copied = cache_copy_time(step, cluster)
         found["cache copies"] = Share(copied, copied * COPIES_WIDER, copied * COPIES_WIDER, 0.0, ("assumed",), False)
-    kernels = total(share.seconds for share in found.values())
+    kernels = added(found)
     hidden = hidden_time(step, started, kernels, engine)
     return Expectation(found, host_time(step, started, kernels, engine), hidden)
 

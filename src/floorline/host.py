@@ -27,8 +27,10 @@ REPEATED = frozenset({"scores", "values"})
 
 
 def starts(row: Row, numbers: Numbers, engine: Engine) -> Num:
-    """What the host starts for a launch: one kernel, or each operator of a framework [-]."""
-    if engine.starts == "kernels" or row.message is not None:
+    """What the host starts for a launch: one kernel, or each operator of a framework; nothing for a message of one rank [-]."""
+    if row.message is not None:
+        return where(number(numbers.ranks(row.message.axes)) > 1.0, 1.0, 0.0)
+    if engine.starts == "kernels":
         return 1.0
     found = total(numbers.value(product) for product in row.starts)
     if engine.lays_out == "copying" and any(s.kind == "matmul" and not s.weights for s in row.sized):
