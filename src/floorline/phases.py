@@ -146,14 +146,24 @@ class Phase:
         try:
             if self.mixture is not None:
                 whole = self.mixture.expected(self.cluster, self.engine, self.assumptions.fusion)
-                return replace(whole, asked="loop")
+                return replace(whole, asked=self.asked)
             found = expected(self.every.micro, self.cluster, self.engine, self.assumptions.fusion)
         except NoModel:
             return None
         stretch = self.every.stretch
         mean = found.averaged(lambda once: self.mean(once * stretch))
-        kind = "operators" if self.engine.starts == "operators" else "pass" if self.name == "encode" else mean.asked
-        return replace(mean, asked=kind)
+        return replace(mean, asked=self.asked)
+
+    @property
+    def asked(self) -> str:
+        """The kind of question, by which intervals are wider or narrower."""
+        kinds = (
+            ("unknown", self.engine.known == "no"),
+            ("loop", self.mixture is not None),
+            ("operators", self.engine.starts == "operators"),
+            ("pass", self.name == "encode"),
+        )
+        return next((kind for kind, is_so in kinds if is_so), "batch")
 
     @cached_property
     def expected_s(self) -> Num | None:

@@ -32,6 +32,9 @@ class Engine:
     title: str = "kernels of the median engine, in a captured graph"
     until: tuple[int, ...] = ()
     kernels: str = ""
+    known: str = choice(
+        "whether it stands for itself, or for software that the catalogue does not have", ("yes", "no"), "yes"
+    )
     launch: str = choice("how the host starts kernels: in a captured graph, compiled, or one by one", LAUNCHES, "graph")
     starts: str = choice(
         "what the host starts, where no graph does: fused kernels, or each operator",

@@ -179,7 +179,12 @@ def engine_of(case: Case) -> Engine:
     launch = case.word("launch")
     most = re.search(r"at most (\d+) sequences at once", case.word("note"))
     engine = replace(engine, max_num_seqs=float(most[1])) if most else engine
+    engine = replace(engine, known="no") if name == "any" or said.startswith(STAND_IN) else engine
     return replace(engine, launch=launch) if launch in LAUNCHES else engine
+
+
+STAND_IN = ("megatron-lm",)
+"""Software that the catalogue does not have, and that is priced as another."""
 
 
 def version_of(case: Case) -> tuple[int, ...]:
