@@ -5,13 +5,14 @@ one token is decoded with its scaled-dot-product attention. Views start nothing,
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floorline import Decode, Engine, Prefill, estimate, load_cluster, load_model
+from floorline import Decode, Engine, Parallelism, Prefill, estimate, load_cluster, load_model
 from floorline.catalogue.engines import load_engine
 from floorline.expected import Expectation
 from floorline.formulas.sampling import radix_sort_time
@@ -248,6 +249,24 @@ def test_arrays_equal_their_points() -> None:
                 one = expectation("qwen2.5-0.5b", name, int(batch), int(context))
                 for kind in ("seconds", "host", "hidden"):
                     assert np.broadcast_to(getattr(many, kind), (3, 3))[i, j] == getattr(one, kind), (name, kind)
+
+
+@pytest.mark.parametrize("name", ["eager", "compiled", "vllm"])
+def test_degrees_of_one_start_nothing(name: str) -> None:
+    """A plan whose degrees are arrays has messages that send nothing where they are one: no host starts them, and every time is
+    that of the point alone, bit for bit."""
+    degrees, work = np.array([1.0, 2.0]), Decode(batch=4, context_len=10)
+    machine = load_cluster("h100-sxm", devices=16)
+    for model in ("qwen2.5-0.5b", "mixtral-8x7b"):
+        for axis in ("tp", "dp", "pp", "cp"):
+            plans: list[dict[str, Any]] = [{axis: degrees}, *({axis: float(degree)} for degree in degrees)]
+            many, *each = (
+                estimate(model, work, machine, parallelism=Parallelism(**plan), engine=name).phases[0] for plan in plans
+            )
+            for i, one in enumerate(each):
+                for kind in ("expected", "low", "high"):
+                    found, alone = getattr(many.time, kind), getattr(one.time, kind)
+                    assert np.broadcast_to(found, (2,))[i] == alone, (model, axis, i, kind)
 
 
 # Copies and sampling
