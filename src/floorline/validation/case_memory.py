@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floorline.catalogue.accelerators import load_accelerator
-from floorline.errors import BadInput, FloorlineError
+from floorline.errors import FloorlineError
 from floorline.feasible import hold, spread
 from floorline.memory import Memory, encoding_memory, inference_memory
 from floorline.num import maximum
@@ -27,8 +27,8 @@ WHOLE = ("fastertransformer", "transformers", "eager", "compiled", "torchscript"
 class Expected(Result):
     """Memory that a run is expected to take.
 
-    The interval: software may reuse memory until next to nothing is left of a step's tensors, or keep them twice; contexts that were measured
-    on one card differ by four times with how libraries load their kernels, so half and twice are both likely.
+    The interval: software may reuse memory until next to nothing is left of a step's tensors, or keep them twice; contexts that were
+    measured on one card differ by four times with how libraries load their kernels, so half and twice are both likely.
 
     value, low, high  in the metric's unit: bytes; 1 where it does not fit, else 0
     memory            by kind
@@ -49,7 +49,9 @@ def memory(case: Case, folder: Path | None) -> Memory:
     model, precision = model_of(case, folder), precision_of(case)
     fusion = "unfused" if case.word("attention") == "unfused" else "flash"
     if case.word("kind") == "encoder":
-        step = single(model, Encode(batch=case.number("batch"), seq_len=case.number("input_len", 1.0)), plan, precision, "full")
+        step = single(
+            model, Encode(batch=case.number("batch"), seq_len=case.number("input_len", 1.0)), plan, precision, "full"
+        )
         return encoding_memory(step, fusion, engine.footprint)
     prompt, made = case.number("input_len"), case.number("output_len", 1.0)
     batch = case.number("batch") if case.word("load") == "static" or engine.name in WHOLE else 1.0

@@ -14,9 +14,9 @@ from floorline.phases import Time
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.workload import Encode, Generate, Serve, Workload
+from floorline.units import parse
 from floorline.validation.case_plan import engine_of, model_of, plan_of, precision_of
 from floorline.validation.cases import Case
-from floorline.units import parse
 
 Expected = tuple[float, float, float]
 """Median and ends of the 90 % interval, in the metric's own unit."""

@@ -105,8 +105,8 @@ class Validation(Result):
         }
 
     def questions(self) -> Iterable[dict[str, Any]]:
-        """For each kind of question, and for all times together, what judged runs miss by; beside it the medians of its sources, and
-        their median."""
+        """For each kind of question, and for all times together, what judged runs miss by; beside it the medians of its sources,
+        and their median."""
         judged = [row for row in self.rows if row.question and row.judged and row.error is not None]
         groups: dict[str, list[Row]] = {}
         for row in judged:
@@ -119,7 +119,13 @@ class Validation(Result):
                 sources.setdefault(row.source, []).append(row)
             medians = {source: accuracy(rows)["median_error"] for source, rows in sources.items()}
             middle = float(np.median([x for x in medians.values() if x is not None])) if medians else None
-            yield {"question": name, "n": len(found), **accuracy(found), "by_source": medians, "median_of_sources": middle}
+            yield {
+                "question": name,
+                "n": len(found),
+                **accuracy(found),
+                "by_source": medians,
+                "median_of_sources": middle,
+            }
 
     def summary(self) -> Iterable[dict[str, Any]]:
         """For each source and metric: rows, those that are priced, the median share of the floor, those that beat it, and why
@@ -176,9 +182,7 @@ def validate(path: str | Path, models: str | Path | None = None) -> Validation:
             raise BadInput(f"{folder}: there is no such folder; expected one that holds NAME.json of each model")
         cases = case_table.read(given)
         served = [case for case in cases if case.word("kind") == "inference" and case.word("judged") != "no"]
-        return Validation(
-            tuple(of_case(case, folder) for case in cases), verdicts(served, folder) if served else None
-        )
+        return Validation(tuple(of_case(case, folder) for case in cases), verdicts(served, folder) if served else None)
     return Validation(tuple(of_kernels(table.read(given))))
 
 
@@ -191,7 +195,9 @@ def header(path: Path) -> list[str]:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             return next(csv.reader(line for line in lines if not line.startswith("#")), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path}: cannot be read ({str(error)[:80]}); expected a CSV of measured kernels or cases") from None
+        raise BadInput(
+            f"{path}: cannot be read ({str(error)[:80]}); expected a CSV of measured kernels or cases"
+        ) from None
 
 
 def of_case(case: case_table.Case, folder: Path | None) -> Row:
@@ -267,7 +273,9 @@ def with_expected(row: Row, hoped: Expected, i: int) -> Row:
     middle, low, high = (float(x[i]) for x in (hoped.median, hoped.low, hoped.high))
     assert row.floor is not None
     if not middle > 0.0:
-        return replace(row, reason="its floor alone: no model of this kind of kernel, with the sizes that are stated, is known")
+        return replace(
+            row, reason="its floor alone: no model of this kind of kernel, with the sizes that are stated, is known"
+        )
     middle, low = max(middle, row.floor), max(low, row.floor)
     error = float(np.log(middle / row.measured))
     return replace(row, expected=middle, low=low, high=max(high, middle), error=error, kernels=hoped.source[i])
