@@ -27,8 +27,8 @@ WHOLE = ("fastertransformer", "transformers", "eager", "compiled", "torchscript"
 class Expected(Result):
     """Memory that a run is expected to take.
 
-    The interval: software may reuse memory until next to nothing is left of a step's tensors, or keep them twice; contexts that were
-    measured on one card differ by four times with how libraries load their kernels, so half and twice are both likely.
+    The interval: software may reuse memory until next to nothing is left of a step's tensors, or keep them twice; contexts that
+    were measured on one card differ by four times with how libraries load their kernels, so half and twice are both likely.
 
     value, low, high  in the metric's unit: bytes; 1 where it does not fit, else 0
     memory            by kind
