@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import floorline
 from floorline import Engine, Generate, Parallelism, Precision, Serve, estimate, load_cluster, load_model, serving
-from floorline.capacity import as_many_as_fit
+from floorline.capacity import at_once
 from floorline.catalogue.engines import load_engine
 from floorline.errors import BadInput
 from floorline.estimates import Estimate
@@ -154,13 +154,18 @@ def test_prompts_in_parts_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_requests_that_wait_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """101 requests of two-step prompts and 100 later tokens: every step takes up a prompt, a request lives through 202 of them (and
-    half a pure one at its start), and each makes 101 tokens meanwhile."""
+    """101 requests of prompts of 1000 and 100 later tokens, in steps of 601: 601 · 100 / 1100 = 54.6 of them run, which leaves
+    546.4 tokens of a step to prompts. The hundred others' prompts take 183.0 steps, 83.0 before a request's own 1.83 and 98.2 (53.6
+    prompts) of its later 100; and it lives through half a pure step at its start and 1.83 later."""
     monkeypatch.setattr(serving, "expected", flat_times)
     work = Serve(concurrency=101, prompt_len=1000, output_len=101)
     e = estimate(MODEL, work, load_cluster("h100-sxm"), engine=Engine(), max_num_batched_tokens=601)
-    assert e.latency.expected == pytest.approx(202 * 40e-3 + 0.5 * 5e-3)
-    assert e.rates["expected"] == pytest.approx(101 * 101 / (202 * 40e-3 + 0.5 * 5e-3))
+    own = 1000 / (601 - 601 * 100 / 1100)
+    prompts = (100 * own - 100) + own + (601 * 100 / 1100 - 1) * own
+    lives = prompts * 40e-3 + (0.5 + 100 - (601 * 100 / 1100 - 1) * own) * 5e-3
+    assert lives == pytest.approx(7.333, abs=1e-3)
+    assert e.latency.expected == pytest.approx(lives)
+    assert e.rates["expected"] == pytest.approx(101 * 101 / lives)
 
 
 @given(batch=st.integers(1, 400), prompt=st.integers(1, 3000), output=st.integers(2, 600), name=st.sampled_from(PAGED))
@@ -243,7 +248,7 @@ def test_as_many_as_fit(gpu: str, name: str) -> None:
     length = 1400 if engine.reserves == "whole" else 1200
     room = floorline.fit(MODEL, gpu, length=length, engine=name).max_concurrency
     assert e.workload.concurrency == max(min(float(room), float(engine.max_num_seqs)), 1.0)
-    asked = as_many_as_fit(
+    most = at_once(
         load_model(MODEL),
         work,
         load_cluster(gpu),
@@ -253,7 +258,7 @@ def test_as_many_as_fit(gpu: str, name: str) -> None:
         engine.footprint.step_tokens,
         engine,
     )
-    assert asked.concurrency == e.workload.concurrency
+    assert most == e.workload.concurrency
 
 
 def test_replicas_share_the_requests() -> None:
@@ -287,11 +292,14 @@ def test_the_most_sequences_of_an_engine() -> None:
 
 
 def test_a_number_that_is_given_stands() -> None:
-    """Whether it fits or not."""
+    """Whether it fits or not: what does not fit at once waits, for as many turns as there are more requests than room."""
     e = estimate(MODEL, Serve(concurrency=5000, prompt_len=1000, output_len=400), "l40s", engine="vllm")
     assert isinstance(e.workload, Serve)
     assert e.workload.concurrency == 5000.0
-    assert not bool(e.fits())
+    assert bool(e.fits())
+    room = estimate(MODEL, Serve(prompt_len=1000, output_len=400), "l40s", engine="vllm")
+    assert e.memory.total == room.memory.total
+    assert e.rates["expected"] == pytest.approx(room.rates["expected"], rel=0.02)
 
 
 # The first law

@@ -244,10 +244,11 @@ def test_formats_of_a_cache_are_kept_first() -> None:
 # Widths
 
 
-def test_widths_are_shares() -> None:
+def test_widths_are_logarithms() -> None:
     """One for each kind of question and one for the host, all between nothing and the whole."""
-    assert set(widths()) == {"batch", "loop", "pass", "host"}
-    assert all(0.0 < width < 1.0 for width in widths().values())
+    assert set(widths()) == {"batch", "loop", "pass", "operators", "unknown", "host"}
+    assert all(0.0 < width < 1.5 for width in widths().values())
+    assert widths()["unknown"] == max(widths().values())
 
 
 def test_each_question_has_its_width() -> None:
@@ -266,17 +267,17 @@ def test_each_question_has_its_width() -> None:
 
 
 def test_half_widths_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kinds of 3 and 4 ms below, 40 ms in all of which 30 % are unknown, and 8 ms of the host of which half are: below
-    sqrt(3² + 4² + (0.3 · 48)² + 4²) ms; above, with 1 and 2 ms and 5 ms that may not hide, sqrt(1² + 2² + 5² + 14.4² + 4²)."""
-    monkeypatch.setattr(floorline.expected, "widths", lambda: {"batch": 0.3, "host": 0.5})
+    """Kinds of 3 and 4 ms below, 48 ms in all within a factor of 1.25, and 8 ms of the host within 2: below
+    sqrt(3² + 4² + (0.2 · 48)² + 4²) ms; above, with 1 and 2 ms and 5 ms that may not hide, sqrt(1² + 2² + 5² + 12² + 8²)."""
+    monkeypatch.setattr(floorline.expected, "widths", lambda: {"batch": np.log(1.25), "host": np.log(2.0)})
     kinds = {
         "matmul": Share(10.0, 3.0, 1.0, 1.0, (), False),
         "decode_attention": Share(30.0, 4.0, 2.0, 1.0, (), False),
     }
     whole = Expectation(kinds, 8.0, 5.0)
     assert whole.seconds == 48.0
-    assert whole.half("below") == pytest.approx(np.sqrt(9 + 16 + 14.4**2 + 16))
-    assert whole.half("above") == pytest.approx(np.sqrt(1 + 4 + 25 + 14.4**2 + 16))
+    assert whole.half("below") == pytest.approx(np.sqrt(9 + 16 + 9.6**2 + 16))
+    assert whole.half("above") == pytest.approx(np.sqrt(1 + 4 + 25 + 12.0**2 + 64))
     twice = whole.times(2.0)
     assert twice.half("below") == pytest.approx(2 * whole.half("below"))
     assert (whole + whole).half("above") == pytest.approx(twice.half("above"))

@@ -102,7 +102,7 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
         (("--acceptance", "0.5"), "without a drafter"),
         (("--draft-model", "heads"), "no multi-token-prediction heads"),
         (("--draft-model", SMALL, "--acceptance", "1.5"), "--acceptance is 1.5"),
-        (("--draft-model", SMALL, "--max-concurrency", "4"), "needs a generation"),
+        (("--draft-model", SMALL, "--max-concurrency", "4"), "leave out --max-concurrency"),
     ],
 )
 def test_errors(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -266,7 +266,7 @@ def fit(
     return replace(case.answer(asked.batch, tokens, suggest), engine=software.name)
 
 
-def as_many_as_fit(
+def at_once(
     model: Transformer,
     workload: Serve,
     cluster: Cluster,
@@ -275,14 +275,12 @@ def as_many_as_fit(
     fusion: str,
     most_tokens: Num,
     engine: Engine,
-) -> Serve:
-    """A closed loop with a number of requests: as given, else as many as the engine takes and their keys and values fit.
+) -> Num:
+    """Requests of a closed loop that run at once, at most: as many as the engine takes and their keys and values fit.
 
     An engine that reserves memory for a request's whole length takes fewer than one that hands it out as tokens are made, whose
     requests are half through their output on average.
     """
-    if workload.concurrency is not None:
-        return workload
     budget = cluster.accelerator.usable * engine.memory_share
     case = Case(
         model=model,
@@ -297,7 +295,7 @@ def as_many_as_fit(
     length = held_tokens(workload, engine)
     weights = weight_bytes(case.prompt(plan.dp, length))
     held = case.concurrency(weights, length)
-    return replace(workload, concurrency=maximum(minimum(held, engine.max_num_seqs * plan.dp), plan.dp))
+    return maximum(minimum(held, engine.max_num_seqs * plan.dp), plan.dp)
 
 
 def held_tokens(workload: Serve, engine: Engine) -> Num:

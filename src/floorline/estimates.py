@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from floorline.capacity import as_many_as_fit, held_tokens
+from floorline.capacity import at_once, held_tokens
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
@@ -23,7 +23,7 @@ from floorline.errors import BadInput
 from floorline.feasible import check, spread
 from floorline.launches import Launch, launches
 from floorline.memory import Memory, encoding_memory, inference_memory
-from floorline.num import Num, all_true, maximum, number, where
+from floorline.num import Num, all_true, maximum, minimum, number, where
 from floorline.phases import Phase, Time
 from floorline.result import Result, exact
 from floorline.rules import reason
@@ -251,8 +251,9 @@ def estimate(
     cluster = load_cluster(cluster, plan.devices)
     feasible, index, values = check(made, workload, cluster.devices, plan)
     if isinstance(workload, Serve):
-        workload = as_many_as_fit(made, workload, cluster, plan, formats, assumed.fusion, budget, software)
-        phases = served(made, workload, cluster, plan, formats, assumed, software, budget, feasible)
+        most = at_once(made, workload, cluster, plan, formats, assumed.fusion, budget, software)
+        workload = replace(workload, concurrency=most) if workload.concurrency is None else workload
+        phases = served(made, workload, cluster, plan, formats, assumed, software, budget, most, feasible)
     else:
         phases = tuple(
             Phase(name, replace(step, evenness=assumed.expert_evenness), cluster, assumed, feasible, many, software)
@@ -295,13 +296,14 @@ def served(
     assumed: Assumptions,
     engine: Engine,
     budget: Num,
+    most: Num,
     feasible: NDArray[np.bool_],
 ) -> tuple[Phase, ...]:
     """The phases of a closed loop: a request's way to its first token, and each later one."""
     generating(model, "generation")
     assert workload.concurrency is not None
-    found = loop(model, workload, plan, precision, assumed.attention, budget)
-    prompts = replace(found.alone[0], batch=workload.concurrency)
+    found = loop(model, workload, plan, precision, assumed.attention, budget, most)
+    prompts = replace(found.alone[0], batch=minimum(workload.concurrency, most))
     first = Phase("prefill", prompts, cluster, assumed, feasible, None, engine, found.first, found.alone[0])
     later = workload.output_len - 1.0
     return (

@@ -14,7 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from floorline.expected import Expectation, expected
-from floorline.formulas.serving import joining_tokens, prompt_steps, shared_steps, waiting_steps
+from floorline.formulas.serving import (
+    joining_tokens,
+    prompt_steps,
+    shared_steps,
+    slot_steps,
+    sustained_requests,
+    waiting_steps,
+)
 from floorline.num import Num, maximum, minimum
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
@@ -35,6 +42,7 @@ class Mixture:
 
     pure     steps that only decode [-]
     mixed    steps in which prompts join [-]
+    own      of these, those of the request's own prompt, which passes all pipeline stages one after another [-]
     decode   the step of all running requests
     prefill  the part of prompts that joins one
     joined   the same with the running requests' tokens beside it, as matmuls see it
@@ -42,14 +50,15 @@ class Mixture:
 
     pure: Num
     mixed: Num
+    own: Num
     decode: Step
     prefill: Step
     joined: Step
 
     def expected(self, cluster: Cluster, engine: Engine, fusion: str) -> Expectation:
-        """The expected time of all of its steps; a part of a prompt is in one pipeline stage at a time."""
-        decode, prefill = (expected(step.micro, cluster, engine, fusion) for step in (self.decode, self.prefill))
-        share = self.mixed / self.prefill.parallelism.pp
+        """The expected time of all of its steps; a part of another's prompt is in one pipeline stage at a time."""
+        decode, prefill = (expected(step, cluster, engine, fusion) for step in (self.decode.micro, self.prefill))
+        share = self.share
         if engine.prompts == "alone":
             return decode.times(self.pure + self.mixed) + prefill.times(share)
         beside = expected(self.joined, cluster, engine, fusion)
@@ -59,7 +68,12 @@ class Mixture:
     def serial(self, cluster: Cluster, assumptions: Assumptions) -> Num:
         """The textbook sum of all of its steps, prompts alone."""
         once = self.decode.micro.serial(cluster, assumptions) * (self.pure + self.mixed)
-        return once + self.prefill.serial(cluster, assumptions) * (self.mixed / self.prefill.parallelism.pp)
+        return once + self.prefill.serial(cluster, assumptions) * self.share
+
+    @property
+    def share(self) -> Num:
+        """Steps with prompts, each as much as it lasts: others' are in one of the stages [-]."""
+        return self.own + (self.mixed - self.own) / self.prefill.parallelism.pp
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +91,25 @@ class Loop:
 
 
 def loop(
-    model: Transformer, workload: Serve, plan: Parallelism, precision: Precision, attention: str, budget: Num
+    model: Transformer, workload: Serve, plan: Parallelism, precision: Precision, attention: str, budget: Num, most: Num
 ) -> Loop:
     """The steps of a closed loop.
 
     budget  tokens of the largest step, on each data-parallel rank [-]
+    most    requests that run at once, at most, over all replicas; others wait [-]
     """
     assert workload.concurrency is not None
-    running = maximum(workload.concurrency / plan.dp, 1.0)
+    requests = maximum(workload.concurrency / plan.dp, 1.0)
     prompt, later = workload.prompt_len, maximum(workload.output_len - 1.0, 1.0)
+    slots = minimum(requests, maximum(most / plan.dp, 1.0))
+    running = minimum(slots, maximum(sustained_requests(prompt, later, budget), 1.0))
     joining = joining_tokens(running, prompt, later, budget)
     own = prompt_steps(prompt, joining)
     shared = shared_steps(running, prompt, later, joining)
-    waiting = waiting_steps(running, prompt, later, joining)
+    waiting = maximum(waiting_steps(requests, prompt, later, joining), slot_steps(requests, slots, later + own))
+    ahead = minimum(
+        (requests - 1.0) * prompt / joining - shared, waiting
+    )  # of these, those that take up others' prompts
 
     length = minimum(prompt, joining)
     prompts, before = joining / length, workload.cached_len + (prompt - length) / 2.0
@@ -99,9 +119,9 @@ def loop(
     joined = replace(prefill, tokens=length + running / prompts)
     one = replace(prefill, batch=plan.dp, tokens=prompt, earlier=workload.cached_len)
     token = replace(decode, batch=plan.dp, earlier=workload.cached_len + prompt)
-    # where others run, a new request waits for half of a step on average
+    begun = 0.5 * minimum(running - 1.0, 1.0)  # where others run, a new request waits for half of a step on average
     return Loop(
-        Mixture(0.5 * minimum(running - 1.0, 1.0), own + waiting, decode, prefill, joined),
-        Mixture(1.0 - shared / later, shared / later, decode, prefill, joined),
+        Mixture(begun + waiting - ahead, own + ahead, own, decode, prefill, joined),
+        Mixture(1.0 - shared / later, shared / later, 0.0, decode, prefill, joined),
         (one, token),
     )

@@ -21,7 +21,7 @@ from floorline.phases import Time
 from floorline.prediction_heads import announced, with_prediction_heads
 from floorline.result import Result
 from floorline.specs.fields import check, spec
-from floorline.specs.workload import Decode, Generate, Prefill
+from floorline.specs.workload import Decode, Generate, Prefill, Serve
 from floorline.transformer import Transformer
 
 
@@ -107,10 +107,18 @@ def speculate(e: Estimate, drafter: Transformer | None, how: Speculation) -> Spe
     >>> bool(found.tpot.floor < found.usual.floor)  # weights are read once for 3.4 tokens
     True
     """
+    if isinstance(e.workload, Serve):
+        raise BadInput("speculative decoding is priced for static batches; leave out --max-concurrency, or the drafter")
     if not isinstance(e.workload, Generate) or e.tpot is None:
         raise BadInput(
             "speculative decoding needs a generation of more than one token; give --output-len of two or more"
         )
+    if drafter is not None:
+        own, other = (float(np.min(np.asarray(m.sizes.get("V", 0.0)))) for m in (e.model, drafter))
+        if abs(own - other) > PADDING * own:
+            raise BadInput(
+                f"{drafter.name} has {other:.0f} words and {e.model.name} {own:.0f}; expected a drafter of the same family"
+            )
     w = e.workload
     middle = w.cached_len + w.prompt_len + np.floor(w.output_len / 2.0)
     drafted = how.num_speculative_tokens
@@ -133,6 +141,10 @@ def speculate(e: Estimate, drafter: Transformer | None, how: Speculation) -> Spe
     }
     weights, kv_cache = added
     return Speculated(how, name, tokens, draft, check, Time(**tpot), weights, kv_cache, e.tpot)
+
+
+PADDING = 0.01
+"""By how much tables of one vocabulary differ, since models pad them to different multiples."""
 
 
 def again(e: Estimate, model: Transformer, workload: Prefill | Decode) -> Estimate:

@@ -280,7 +280,7 @@ class Step:
         quantised matmuls [FLOP/s]."""
         own, device = self.model.quantization, cluster.accelerator
         usual = device.fastest(self.precision.activations)
-        return usual if own is None or not own.arithmetic else maximum(usual, device.fastest(own.arithmetic))
+        return usual if own is None or not own.quickest else maximum(usual, device.fastest(own.quickest))
 
     def usual(self, cluster: Cluster) -> Num:
         """The same, accumulated in fp32 [FLOP/s]."""

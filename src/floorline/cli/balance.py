@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floorline.balances import Balance, balance
 from floorline.cli.command import Command, Given
-from floorline.cli.infer import FLAGS, answer
+from floorline.cli.infer import BATCH, answer
 from floorline.cli.model import MODEL
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import BadInput
@@ -76,4 +76,4 @@ def counted(batch: float | None) -> str:
     return "none: each sequence brings more traffic than arithmetic" if batch is None else f"{integer(batch)} sequences"
 
 
-command = Command(balance_command, FLAGS, MODEL)
+command = Command(balance_command, BATCH, MODEL)

@@ -8,16 +8,16 @@ from string import ascii_uppercase
 from floorline.cli.cases import PLANS, VARIANTS, cases
 from floorline.cli.command import Argument, Command, Flag
 from floorline.cli.cost import cost_of, usual
-from floorline.cli.infer import FLAGS as INFER
-from floorline.cli.infer import answer
+from floorline.cli.infer import BATCH, answer
+from floorline.cli.loop import LOOP
 from floorline.cli.output import bold, note, print_json, scalar, table
-from floorline.cli.speculation import SPECULATION
 from floorline.cli.waterfall import draw, show_waterfall
 from floorline.costs import Cost
 from floorline.errors import BadInput
 from floorline.estimates import Estimate
 from floorline.report import envelope
 from floorline.side_by_side import Operator, operators
+from floorline.specs.workload import Serve
 from floorline.units import gib, integer, seconds
 from floorline.waterfalls import BYS, WHATS, Waterfall, waterfall
 
@@ -31,7 +31,7 @@ OUTPUT = Flag("output", ("--output", "-o"), "draw the way to a file: .svg, .png,
 OPERATORS = Flag(
     "operators", ("--operators",), "GFLOP, MB, time and overhead of each operator in each column", switch=True
 )
-FLAGS = (*(flag for flag in INFER if flag not in SPECULATION), VARIANTS, PLANS, OPERATORS, WATERFALL, BY, OUTPUT)
+FLAGS = (*BATCH, *LOOP, VARIANTS, PLANS, OPERATORS, WATERFALL, BY, OUTPUT)
 
 
 def compare(*arguments: object) -> None:
@@ -109,6 +109,13 @@ def lines(estimates: list[Estimate]) -> list[list[str]]:
                     continue
                 values = [scalar(value) for value in known]
                 found.append([f"{name} {kind}", *(f"{seconds(v)} ({values[0] / v:.2f}×)" for v in values)])
+    for kind in ("ceiling", "expected", "serial"):
+        rates = [e.rates[kind] for e in estimates]
+        if all(rate is not None for rate in rates):
+            found.append([f"output tokens/s {kind}", *(f"{scalar(rate):.4g}" for rate in rates)])
+    flights = [e.workload.concurrency for e in estimates if isinstance(e.workload, Serve)]
+    if len(flights) == len(estimates):
+        found.append(["requests in flight", *(integer(scalar(n)) for n in flights)])
     for kind in ("weights", "kv_cache", "activations", "workspace", "graphs", "framework", "total"):
         found.append([f"memory {kind}", *(gib(scalar(getattr(e.memory, kind))) for e in estimates)])
     found.append(["fits", *("yes" if e.fits() else "no" for e in estimates)])

@@ -11,11 +11,10 @@ from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.fit import FLAGS as FIT
 from floorline.cli.fit import length
 from floorline.cli.flags import cluster, fusion, own_share, parallelism, precision, whole
-from floorline.cli.infer import FLAGS as INFER
-from floorline.cli.infer import answer
+from floorline.cli.infer import BATCH, answer
+from floorline.cli.loop import LOOP
 from floorline.cli.model import load
 from floorline.cli.output import bold, print_json, table
-from floorline.cli.speculation import SPECULATION
 from floorline.counts import count
 from floorline.errors import BadInput, near
 from floorline.explain import (
@@ -40,8 +39,7 @@ from floorline.transformer import Transformer
 from floorline.units import parse
 
 STYLE = Flag("format", ("--format",), "text, markdown or latex", "text")
-OTHERS = {"max_num_seqs", *(flag.name for flag in SPECULATION)}
-FLAGS = (*(flag for flag in INFER if flag.name not in OTHERS), *FIT, STYLE)
+FLAGS = (*BATCH, LOOP[0], *FIT, STYLE)
 DIMENSION = {"B": "B", "B/s": "B/s", "FLOP/s": "FLOP/s", "FLOP": "FLOP", "s": "s", "USD/h": "USD/h", "J/s": "W"}
 """What a text with a unit must measure, by the unit of the argument."""
 

@@ -20,6 +20,7 @@ from floorline.estimates import Estimate, estimate
 from floorline.network import levels
 from floorline.phases import Phase, Time
 from floorline.report import envelope
+from floorline.serving import Mixture
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.workload import Generate, Serve
@@ -31,12 +32,10 @@ ASSUMED = of_spec(Assumptions)
 MUCH = 0.8
 """Share of a prefill's serial time that a causal mask must leave, else a remark says what it is."""
 
-FLAGS = (
+BATCH = (
     JSON,
     *READ,
     *of_spec(Generate),
-    *LOOP,
-    *SPECULATION,
     *HARDWARE,
     *PLAN,
     *FORMAT,
@@ -45,6 +44,9 @@ FLAGS = (
     ENGINE,
     Flag("operators", ("--operators",), "print each launch with its bound", switch=True),
 )
+"""What a static batch is asked with."""
+
+FLAGS = (*BATCH, *LOOP, *SPECULATION)
 
 
 def prompt(model: Transformer, given: Given) -> str | None:
@@ -102,7 +104,7 @@ def infer(model: str, given: Given) -> None:
     faster = speculated(e, given)
     show(e)
     show_cost(cost_of(e, given))
-    show_speculation(faster)
+    show_speculation(e, faster)
     if given["operators"]:
         show_operators(e)
     for remark in remarks(e):
@@ -171,10 +173,20 @@ def why(phase: Phase | None) -> str:
     """What a phase is bound by, and how much of the device it uses."""
     if phase is None:
         return ""
+    if phase.mixture is not None:
+        return mixed(phase.mixture, phase.name)
     used = (
         "" if phase.mfu is None or phase.mbu is None else f", MFU {scalar(phase.mfu):.0%}, MBU {scalar(phase.mbu):.0%}"
     )
     return f"{phase.name} bound by {phase.bound}{used}"
+
+
+def mixed(steps: Mixture, name: str) -> str:
+    """What the steps of a closed loop do."""
+    if name == "decode":
+        return f"{scalar(steps.mixed):.0%} of the steps take up prompts too"
+    waits = scalar(steps.pure + steps.mixed - steps.own)
+    return f"waits for {waits:.3g} steps, then {scalar(steps.own):.3g} with its prompt"
 
 
 def calibrations(e: Estimate) -> dict[str, str]:

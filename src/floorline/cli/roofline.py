@@ -12,8 +12,7 @@ from floorline import charts
 from floorline.cli.canvas import loglog
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.flags import by_hand
-from floorline.cli.infer import FLAGS as INFER
-from floorline.cli.infer import answer
+from floorline.cli.infer import BATCH, answer
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.errors import BadInput, near
 from floorline.report import envelope
@@ -30,7 +29,7 @@ KERNEL = Flag(
 )
 KERNELS = Flag("kernels", ("--kernels",), "a CSV of measured kernels instead of a model: what they reached")
 OUTPUT = Flag("output", ("--output", "-o"), "draw it to a file: .svg, .png, or .json (Vega-Lite)")
-FLAGS = (*INFER, PHASE, ONLY, KERNEL, KERNELS, OUTPUT)
+FLAGS = (*BATCH, PHASE, ONLY, KERNEL, KERNELS, OUTPUT)
 SHOWN = 26
 
 

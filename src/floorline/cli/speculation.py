@@ -36,8 +36,8 @@ def speculated(e: Estimate, given: Given) -> Speculated | None:
     return speculate(e, drafter, build(Speculation, given))
 
 
-def show_speculation(found: Speculated | None) -> None:
-    """How long a token takes with it, and what that is made of."""
+def show_speculation(e: Estimate, found: Speculated | None) -> None:
+    """How long a token takes with it, and what that is made of; whether the drafter fits too."""
     if found is None:
         return
     ahead, chance = scalar(found.how.num_speculative_tokens), scalar(found.how.acceptance)
@@ -48,9 +48,13 @@ def show_speculation(found: Speculated | None) -> None:
     print(f"  one step of the drafter {told(found.draft)}, a check {told(found.check)}")
     faster = "" if found.speedup is None else f", {scalar(found.speedup):.2f} times as fast as without"
     print(f"  time per output token {told(found.tpot)}{faster}")
+    weights, cache = scalar(found.weights), scalar(found.kv_cache)
     print(
-        f"  the drafter adds {gib(scalar(found.weights))} of weights and {gib(scalar(found.kv_cache))} of cache to each device"
+        f"  the drafter adds {gib(weights)} of weights and {gib(cache)} of cache to each device; lines above are without it"
     )
+    whole, room = scalar(e.memory.total) + weights + cache, scalar(e.cluster.accelerator.usable * e.engine.memory_share)
+    if whole > room:
+        print(f"  does not fit with the drafter: {gib(whole)} of {gib(room)} that may be used")
 
 
 def told(time: Time) -> str:

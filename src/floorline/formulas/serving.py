@@ -9,6 +9,42 @@ from __future__ import annotations
 from floorline.num import Num, maximum, minimum
 
 
+def sustained_requests(prompt: Num, later: Num, budget: Num) -> Num:
+    r"""Running requests beside which steps still have room for the prompts that follow: each takes P + O tokens of the budget.
+
+    $$C_M = \frac{M\,O}{P + O}$$
+
+    prompt   P    tokens of a prompt                   [-]
+    later    O    tokens after the first of a request  [-]
+    budget   M    tokens of the largest step           [-]
+    returns  C_M  running requests, at most            [-]
+
+    Source: counting: in O steps the budget has M·O tokens. Example: steps of 1000 tokens keep 500 requests of 100 and 100 running.
+
+    >>> sustained_requests(100.0, 100.0, 1000.0)
+    500.0
+    """
+    return budget * later / (prompt + later)
+
+
+def slot_steps(requests: Num, slots: Num, steps: Num) -> Num:
+    r"""Steps that a request waits for one before it to end, where more are in flight than run at once.
+
+    $$n_q = \max\left(\frac{C}{S} - 1,\ 0\right) n$$
+
+    requests  C    requests in flight                [-]
+    slots     S    that run at once, at most         [-]
+    steps     n    steps that one runs               [-]
+    returns   n_q  steps before it runs              [-]
+
+    Source: Little 1961, Operations Research 9(3). Example: 30 requests of 200 steps, 10 at once: two turns of others.
+
+    >>> slot_steps(30.0, 10.0, 200.0)
+    400.0
+    """
+    return maximum(requests / slots - 1.0, 0.0) * steps
+
+
 def joining_tokens(running: Num, prompt: Num, later: Num, budget: Num) -> Num:
     r"""Tokens of prompts that a step takes up beside the running requests: one prompt, or as many as end meanwhile, or what the
     budget leaves.

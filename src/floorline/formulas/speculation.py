@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from floorline.num import Num, minimum, power, where
+from floorline.num import Num, minimum, number, power, where
 
 
 def round_tokens(acceptance: Num, drafted: Num) -> Num:
     r"""Tokens that a round of drafting and checking yields on average: those before the first refusal, and one of the model's own.
 
-    $$E = \sum_{i=0}^{\gamma} \alpha^i = \frac{1 - \alpha^{\gamma + 1}}{1 - \alpha}$$
+    $$E = \sum_{i=0}^{g} a^i = \frac{1 - a^{g + 1}}{1 - a}$$
 
-    acceptance  α  chance that a drafted token is accepted  [-]
-    drafted     γ  tokens drafted in a round                [-]
+    acceptance  a  chance that a drafted token is accepted  [-]
+    drafted     g  tokens drafted in a round                [-]
     returns     E  tokens of a round                        [-]
 
-    Source: Leviathan, Kalman, Matias 2023, arXiv:2211.17192, equation 1. Example: of one drafted token half are accepted; all of
-    four.
+    Source: Leviathan, Kalman, Matias 2023, arXiv:2211.17192, equation 1 (there α and γ). Example: of one drafted token half are
+    accepted; all of four.
 
-    >>> round_tokens(0.5, 1.0), round_tokens(1.0, 4.0)
+    >>> float(round_tokens(0.5, 1.0)), float(round_tokens(1.0, 4.0))
     (1.5, 5.0)
     """
-    certain = np.asarray(acceptance) >= 1.0
+    certain = number(acceptance) >= 1.0
     below = minimum(acceptance, 1.0 - 1e-12)
     return where(certain, drafted + 1.0, (1.0 - power(below, drafted + 1.0)) / (1.0 - below))
 
@@ -30,11 +28,11 @@ def round_tokens(acceptance: Num, drafted: Num) -> Num:
 def token_time(draft: Num, check: Num, drafted: Num, yielded: Num) -> Num:
     r"""Time of a token: a round drafts one token after another and then checks all of them at once.
 
-    $$t = \frac{\gamma\,t_d + t_c}{E}$$
+    $$t = \frac{g\,t_d + t_c}{E}$$
 
     draft    t_d  one step of what drafts         [s]
     check    t_c  one pass of the model over them [s]
-    drafted  γ    tokens drafted in a round       [-]
+    drafted  g    tokens drafted in a round       [-]
     yielded  E    tokens that a round yields      [-]
     returns  t    of a token                      [s]
 

@@ -246,6 +246,11 @@ class Mix:
     arithmetic: str = ""
 
     @property
+    def quickest(self) -> str:
+        """The format in which some engine multiplies: llama.cpp makes 8-bit integers of what meets its blocks (mmq.cuh)."""
+        return "int8"
+
+    @property
     def label(self) -> str:
         """For people."""
         return f"gguf {self.name}{f' with {self.ends} ends' if self.ends else ''}"

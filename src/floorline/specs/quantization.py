@@ -140,6 +140,11 @@ class Storage(Protocol):
         ...
 
     @property
+    def quickest(self) -> str:
+        """The format in which some engine multiplies, for floors; "" for that of the activations."""
+        ...
+
+    @property
     def arithmetic(self) -> str:
         """The format in which quantised matmuls run, or "" for that of the activations."""
         ...
@@ -167,6 +172,11 @@ class Quantization:
     skipped: tuple[str, ...] = ()
     everywhere: bool = False
     arithmetic: str = ""
+
+    @property
+    def quickest(self) -> str:
+        """The format in which some engine multiplies; "" for that of the activations."""
+        return self.arithmetic
 
     @property
     def label(self) -> str:
