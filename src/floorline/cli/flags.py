@@ -84,7 +84,13 @@ HARDWARE = (
     ),
 )
 FORMAT = (
-    Flag("dtype", ("--dtype",), f"format of everything: {', '.join(FORMATS)}", "the model's own"),
+    Flag(
+        "dtype",
+        ("--dtype",),
+        f"format of everything, arithmetic and cache too: {', '.join(FORMATS)}; of weights alone as checkpoints have them: "
+        "--quantization",
+        "the model's own",
+    ),
     *(replace(f, default="that of --dtype") for f in of_spec(Precision) if f.name != "gradients"),
 )
 PLAN = of_spec(Parallelism, skip=("zero_stage", "extra"))
