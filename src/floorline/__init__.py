@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from floorline.balances import balance as balance
     from floorline.capacity import fit as fit
     from floorline.catalogue.clusters import load_cluster as load_cluster
     from floorline.catalogue.load import load_model as load_model
+    from floorline.costs import Rates as Rates
+    from floorline.costs import cost as cost
     from floorline.counts import count as count
     from floorline.errors import FloorlineError as FloorlineError
     from floorline.estimates import estimate as estimate
@@ -27,8 +30,11 @@ if TYPE_CHECKING:
     from floorline.specs.workload import Prefill as Prefill
     from floorline.specs.workload import Serve as Serve
     from floorline.specs.workload import Train as Train
+    from floorline.speculation import Speculation as Speculation
+    from floorline.speculation import speculate as speculate
     from floorline.sweeps import sweep as sweep
     from floorline.validation.report import validate as validate
+    from floorline.waterfalls import waterfall as waterfall
 
 PUBLIC = {
     "load_cluster": "catalogue.clusters",
@@ -50,6 +56,12 @@ PUBLIC = {
     "Prefill": "specs.workload",
     "Serve": "specs.workload",
     "Train": "specs.workload",
+    "speculate": "speculation",
+    "Speculation": "speculation",
+    "cost": "costs",
+    "Rates": "costs",
+    "balance": "balances",
+    "waterfall": "waterfalls",
     "sweep": "sweeps",
     "validate": "validation.report",
 }
