@@ -4,7 +4,7 @@ those that are made, so that both together are what the batch costs."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -142,20 +142,15 @@ def parts(e: Estimate) -> list[tuple[str, Time, Num]]:
     assert isinstance(w, Generate)
     assert e.prefill is not None
     reading, whole = e.prefill.time, e.latency
-    left: dict[str, Any] = {
-        f.name: None if getattr(whole, f.name) is None else getattr(whole, f.name) - getattr(reading, f.name)
-        for f in fields(Time)
-    }
+    making = Time.made(lambda all_of_it, read: all_of_it - read, whole, reading)
     read = w.batch * (w.prompt_len + w.source_len)
-    return [("input", reading, read), ("output", Time(**left), w.batch * w.output_len)]
+    return [("input", reading, read), ("output", making, w.batch * w.output_len)]
 
 
 def each(time: Time, amount: Callable[[Num], Num]) -> Each:
     """An amount by each kind of time."""
-    by: dict[str, Any] = {
-        f.name: None if getattr(time, f.name) is None else amount(getattr(time, f.name)) for f in fields(Time)
-    }
-    return Each(**by)
+    by = Time.made(amount, time)
+    return Each(by.floor, by.serial, by.expected, by.low, by.high)
 
 
 def source(e: Estimate, figure: str, given: Num | None) -> str:

@@ -26,6 +26,10 @@ class Infeasible(BadInput):
     """A plan that breaks a rule, such as tensor parallelism that does not divide the heads."""
 
 
+class NoModel(BadInput):
+    """No kernel model is known for something that a step does, or for the device that it runs on."""
+
+
 class NotFound(FloorlineError, LookupError):
     """A model, an accelerator or a file that is not there."""
 

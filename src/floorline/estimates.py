@@ -164,10 +164,15 @@ class Estimate(Result):
         found = {"ceiling": self.least_s, "serial": t.serial, "expected": t.expected, "low": t.high, "high": t.low}
         return {name: None if time is None else self.output_tokens / time for name, time in found.items()}
 
+    @property
+    def room(self) -> Num:
+        """Memory of one device that the engine may use [B]."""
+        return self.cluster.accelerator.usable * self.engine.memory_share
+
     def fits(self, utilisation: Num | None = None) -> NDArray[np.bool_]:
         """Whether the plan breaks no rule and its memory is within the share that an engine may use."""
-        share = self.engine.memory_share if utilisation is None else utilisation
-        within = np.asarray(self.memory.total <= self.cluster.accelerator.usable * share)
+        room = self.room if utilisation is None else self.cluster.accelerator.usable * utilisation
+        within = np.asarray(self.memory.total <= room)
         both: NDArray[np.bool_] = self.feasible & within
         return both
 

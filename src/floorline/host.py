@@ -5,6 +5,8 @@ A host that starts kernels runs ahead of the device, so a step takes the longer 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from floorline.letters import Numbers
@@ -15,6 +17,9 @@ from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
 from floorline.step import Step
 from floorline.tensor import WEIGHT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOUR_BITS, EIGHT_BITS = 1.3, 5.5
 """Operators that PyTorch starts for a matmul with quantised weights. Four bits: one, whose kernels clear and multiply, and for some
@@ -56,24 +61,26 @@ def waits(step: Step, engine: Engine) -> bool:
     return engine.runs_ahead == "no" or (engine.runs_ahead == "not in fp8" and fp8)
 
 
+def captured(step: Step, engine: Engine) -> NDArray[np.bool_]:
+    """Whether a step is in a captured graph, so that the host starts nothing else."""
+    return (np.asarray(step.earlier + step.tokens) <= engine.graph_len) & (engine.launch == "graph")
+
+
 def host_time(step: Step, started: Num, kernels: Num, engine: Engine) -> Num:
     """What the host adds [s].
 
     started  launches or operators that it starts, if it does [-]
     kernels  all of the device's time [s]
     """
-    graph = np.asarray(step.earlier + step.tokens) <= engine.graph_len
-    captured = graph & (engine.launch == "graph")
     starting = started * engine.launch_time
     waiting = starting if waits(step, engine) else maximum(starting - kernels, 0.0)
-    return where(captured, 0.0, waiting) + engine.step_time
+    return where(captured(step, engine), 0.0, waiting) + engine.step_time
 
 
 def hidden_time(step: Step, started: Num, kernels: Num, engine: Engine) -> Num:
     """Of the host's starts, what is taken to happen while the device works, and may not [s]."""
-    captured = (np.asarray(step.earlier + step.tokens) <= engine.graph_len) & (engine.launch == "graph")
     hidden = 0.0 if waits(step, engine) else minimum(started * engine.launch_time, kernels)
-    return where(captured, 0.0, hidden)
+    return where(captured(step, engine), 0.0, hidden)
 
 
 def cache_copy_time(step: Step, cluster: Cluster) -> Num:

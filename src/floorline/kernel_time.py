@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from floorline.calibrate.inherit import Chosen
-from floorline.errors import BadInput
 from floorline.num import Num
 
 
@@ -24,7 +23,3 @@ class KernelTime:
     seconds: Num
     model: Chosen
     sizes: Mapping[str, Num] = field(default_factory=dict)
-
-
-class NoModel(BadInput):
-    """No kernel model is known for something that a step does."""

@@ -19,8 +19,9 @@ from floorline.efficiency.element_wise import element_wise_time, traffic_time
 from floorline.efficiency.experts import at_random, experts_time
 from floorline.efficiency.matmul import matmul_time
 from floorline.efficiency.prefill_attention import prefill_attention_time
+from floorline.errors import NoModel
 from floorline.kernel_sizes import EXPERTS, Sized
-from floorline.kernel_time import KernelTime, NoModel
+from floorline.kernel_time import KernelTime
 from floorline.letters import Numbers
 from floorline.message_times import message
 from floorline.num import Num, maximum, number, total, where
@@ -97,11 +98,6 @@ class KernelTimes:
 
     def device(self, form: str) -> Device:
         """The accelerator's figures for a format."""
-        if self.cluster.accelerator.sm_count is None:
-            raise NoModel(
-                f"{self.cluster.accelerator.name}: its number of multiprocessors is not known, which kernel models need; "
-                "write sm_count into its file for expected times"
-            )
         if form not in self.devices:
             self.devices[form] = device_of(self.cluster.accelerator, form)
         return self.devices[form]
@@ -228,9 +224,8 @@ def experts(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelT
     inner = s["inner"] * s["matrices"] / 3.0
     tokens, count = s["pairs"] * ranks / chosen, numbers.letter(EXPERTS)
     load = at_random(tokens, count, chosen, ranks)
-    local = replace(
-        found.fitted.model, remote=0.0
-    )  # what benchmarks of one engine's kernel add for other ranks' tokens
+    # without what benchmarks of one engine's kernel add for other ranks' tokens
+    local = replace(found.fitted.model, remote=0.0)
     seconds = experts_time(local, t.device(form), stored, load, tokens, inner, s["width"], count, chosen, ranks)
     return KernelTime("experts", seconds, found, s)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from floorline import program
-from floorline.kernel_time import NoModel
+from floorline.errors import NoModel
 from floorline.kernel_times import KernelTimes
 from floorline.letters import Numbers
 from floorline.network import levels

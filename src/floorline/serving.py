@@ -107,9 +107,8 @@ def loop(
     own = prompt_steps(prompt, joining)
     shared = shared_steps(running, prompt, later, joining)
     waiting = maximum(waiting_steps(requests, prompt, later, joining), slot_steps(requests, slots, later + own))
-    ahead = minimum(
-        (requests - 1.0) * prompt / joining - shared, waiting
-    )  # of these, those that take up others' prompts
+    # of these, those that take up others' prompts
+    ahead = minimum((requests - 1.0) * prompt / joining - shared, waiting)
 
     length = minimum(prompt, joining)
     prompts, before = joining / length, workload.cached_len + (prompt - length) / 2.0

@@ -8,7 +8,7 @@ as much as γ + 1 steps once arithmetic does: large batches gain nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -134,13 +134,9 @@ def speculate(e: Estimate, drafter: Transformer | None, how: Speculation) -> Spe
     tokens = round_tokens(how.acceptance, drafted)
     name = "prediction heads" if drafter is None else drafter.name
     check = checked.phases[0].time
-    each = {f.name: (getattr(draft, f.name), getattr(check, f.name)) for f in fields(Time)}
-    tpot: dict[str, Any] = {
-        kind: None if first is None or second is None else token_time(first, second, drafted, tokens)
-        for kind, (first, second) in each.items()
-    }
+    tpot = Time.made(lambda first, second: token_time(first, second, drafted, tokens), draft, check)
     weights, kv_cache = added
-    return Speculated(how, name, tokens, draft, check, Time(**tpot), weights, kv_cache, e.tpot)
+    return Speculated(how, name, tokens, draft, check, tpot, weights, kv_cache, e.tpot)
 
 
 PADDING = 0.01
@@ -169,8 +165,4 @@ def again(e: Estimate, model: Transformer, workload: Prefill | Decode) -> Estima
 def each_of(more: Time, fewer: Time, heads: float) -> Time:
     """The time of one of several heads: of a pass with them less that of one without. Of floors the difference is no more than the
     floor of what was added."""
-    left: dict[str, Any] = {}
-    for f in fields(Time):
-        first, second = getattr(more, f.name), getattr(fewer, f.name)
-        left[f.name] = None if first is None or second is None else maximum(first - second, 0.0) / heads
-    return Time(**left)
+    return Time.made(lambda first, second: maximum(first - second, 0.0) / heads, more, fewer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floorline.catalogue.architectures import architectures
 from floorline.efficiency.device import Device, Width
-from floorline.errors import BadInput
+from floorline.errors import NoModel
 from floorline.kernels.formats import kernel_format
 from floorline.num import largest
 from floorline.specs.accelerator import Accelerator
@@ -22,10 +22,13 @@ USUAL_CLOCK = 1.7e9
 def device_of(accelerator: Accelerator, form: str) -> Device:
     """What the models need of an accelerator, for kernels of a format.
 
-    raises BadInput where the catalogue does not know its multiprocessors
+    raises NoModel where the catalogue does not know its multiprocessors
     """
     if accelerator.sm_count is None:
-        raise BadInput(f"{accelerator.name}: its number of multiprocessors is not known; kernel models need it")
+        raise NoModel(
+            f"{accelerator.name}: its number of multiprocessors is not known, which kernel models need; "
+            "write sm_count into its file for expected times"
+        )
     peak = largest(accelerator.peak(name) for name in kernel_format(form).arithmetic)
     link = accelerator.links[0].bandwidth if accelerator.links else accelerator.memory_bandwidth
     held = architectures().get(accelerator.architecture)

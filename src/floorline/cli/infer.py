@@ -158,7 +158,7 @@ def show(e: Estimate) -> None:
     parts = ", ".join(f"{name.replace('kv_', 'KV ')} {gib(scalar(size))}" for name, size in m.kinds.items())
     print(f"\nmemory of each device: {parts}")
     if not e.fits():
-        budget = gib(scalar(device.usable) * scalar(e.engine.memory_share))
+        budget = gib(scalar(e.room))
         print(f"does not fit: {gib(scalar(m.total))} of {budget} that may be used; 'floorline fit' says what would")
 
 

@@ -52,7 +52,7 @@ def show_speculation(e: Estimate, found: Speculated | None) -> None:
     print(
         f"  the drafter adds {gib(weights)} of weights and {gib(cache)} of cache to each device; lines above are without it"
     )
-    whole, room = scalar(e.memory.total) + weights + cache, scalar(e.cluster.accelerator.usable * e.engine.memory_share)
+    whole, room = scalar(e.memory.total) + weights + cache, scalar(e.room)
     if whole > room:
         print(f"  does not fit with the drafter: {gib(whole)} of {gib(room)} that may be used")
 
