@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from floorline.validation.cases import read as read_cases
-from floorline.validation.report import Row, Validation, validate
+from floorline.validation.report import Row, Validation, grouped, validate
 
 HERE = Path(__file__).parent
 VALIDATION = HERE.parent / "validation"
@@ -62,14 +62,6 @@ def titles() -> dict[str, dict[str, str]]:
     """Sources of measured runs."""
     with (VALIDATION / "sources.csv").open(encoding="utf-8", newline="") as lines:
         return {row["key"]: row for row in csv.DictReader(lines)}
-
-
-def grouped(found: Iterable[Run], key: Callable[[Run], tuple[str, ...]]) -> dict[tuple[str, ...], list[Run]]:
-    """Runs by a key, in the order of the files."""
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in found:
-        groups.setdefault(key(run), []).append(run)
-    return groups
 
 
 def figures(found: Sequence[Run]) -> tuple[str, ...]:

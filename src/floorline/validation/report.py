@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from floorline.validation.case_memory import expected as expected_memory
 from floorline.validation.case_times import METRICS as TIMES
 from floorline.validation.case_times import expected as expected_time
 from floorline.validation.questions import question
+
+One = TypeVar("One")
+Key = TypeVar("Key", bound=Hashable)
 
 ROUNDING = 1e-9
 """Share by which a measured value may be beyond its bound: both are rounded."""
@@ -108,15 +111,11 @@ class Validation(Result):
         """For each kind of question, and for all times together, what judged runs miss by; beside it the medians of its sources,
         and their median."""
         judged = [row for row in self.rows if row.question and row.judged and row.error is not None]
-        groups: dict[str, list[Row]] = {}
-        for row in judged:
-            groups.setdefault(row.question, []).append(row)
+        groups = grouped(judged, lambda row: row.question)
         times = [row for row in judged if "memory" not in row.question]
         groups |= {"all times": times} if times else {}
         for name, found in groups.items():
-            sources: dict[str, list[Row]] = {}
-            for row in found:
-                sources.setdefault(row.source, []).append(row)
+            sources = grouped(found, lambda row: row.source)
             medians = {source: accuracy(rows)["median_error"] for source, rows in sources.items()}
             middle = float(np.median([x for x in medians.values() if x is not None])) if medians else None
             yield {
@@ -130,10 +129,7 @@ class Validation(Result):
     def summary(self) -> Iterable[dict[str, Any]]:
         """For each source and metric: rows, those that are priced, the median share of the floor, those that beat it, and why
         some cannot be priced."""
-        groups: dict[tuple[str, str], list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault((row.source, row.metric), []).append(row)
-        for (source, metric), found in groups.items():
+        for (source, metric), found in grouped(self.rows, lambda row: (row.source, row.metric)).items():
             shares = [row.share for row in found if row.share is not None]
             reasons = [row.reason for row in found if row.reason]
             yield {
@@ -146,6 +142,18 @@ class Validation(Result):
                 "not_priced": {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
                 **accuracy(found),
             }
+
+
+def grouped(found: Iterable[One], key: Callable[[One], Key]) -> dict[Key, list[One]]:
+    """Rows by a key, in the order in which they come.
+
+    >>> grouped([3, 1, 5, 2], lambda number: number % 2)
+    {1: [3, 1, 5], 0: [2]}
+    """
+    groups: dict[Key, list[One]] = {}
+    for one in found:
+        groups.setdefault(key(one), []).append(one)
+    return groups
 
 
 def accuracy(found: list[Row]) -> dict[str, float | None]:
