@@ -17,7 +17,7 @@ from floorline.op import CacheWrite, Contraction, Elementwise, Lookup, Op, View
 from floorline.passes import Kernel
 from floorline.route import Route
 from floorline.scan import Scan
-from floorline.tensor import Tensor
+from floorline.tensor import GRADIENT, WEIGHT, Tensor
 
 EXPERTS, SLOTS = "E", "C"
 TOKEN_LETTERS = "BTSOMLJXqA"
@@ -55,11 +55,14 @@ def sized(kernel: Kernel, placed: Mapping[str, Placed]) -> tuple[Sized, ...]:
     if any(of_experts(op) for op in kernel.ops):
         return (experts(kernel, placed),)
     contractions = [op for op in kernel.ops if isinstance(op, Contraction)]
-    scores = [op for op in contractions if not any(t.is_weight for t in op.operands)]
+    scores = [op for op in contractions if not of_weights(op)]
     if any(isinstance(op, Scan) for op in kernel.ops) or kernel.name == "scan":
         return (Sized("scan"),)
     found = side_by_side([op for op in contractions if op not in scores], placed)
-    if len(scores) > 1 and all("T" in op.letters for op in scores):
+    again = [op for op in scores if op.name.endswith(".inside")]
+    if again:
+        found.append(backward_attention(again, scores, placed))
+    elif len(scores) > 1 and all("T" in op.letters for op in scores):
         found.append(attention(scores, placed))
     elif scores:
         found += side_by_side(scores, placed)
@@ -79,18 +82,36 @@ def local(letters: str, step: Placed) -> Product:
     return Product(1.0, letters).split(tuple(sorted(a for a, x in step.places.items() if x in letters)))
 
 
+def of_weights(op: Contraction) -> bool:
+    """Whether a contraction reads a weight, or makes the gradient of one."""
+    return any(t.is_weight for t in op.operands) or makes_gradient(op)
+
+
+def makes_gradient(op: Op) -> bool:
+    """Whether an operator makes the gradient of a weight."""
+    return any(t.role == GRADIENT for t in op.outputs)
+
+
 def side_by_side(ops: list[Contraction], placed: Mapping[str, Placed]) -> list[Sized]:
-    """Matmuls, those of one input and one k together: their weights are columns of one matrix."""
+    """Matmuls, several as one where their matrices are parts of one: columns of a weight, going forward; what it sums over, as its
+    result's gradient comes back; rows of its own gradient."""
     groups: dict[tuple[str, ...], list[Contraction]] = {}
     for op in ops:
-        batch, m, _, k = op.matmul()
-        groups.setdefault((op.operands[0].name, batch, m, k), []).append(op)
+        batch, m, n, k = op.matmul()
+        left, right = op.operands[:2]
+        forward = ("n", left.name, batch, m, k)
+        back = ("k", op.outputs[0].name, batch, m, n)
+        rows = ("m", right.name, batch, n, k)
+        key = rows if makes_gradient(op) else back if op.name.endswith(".dgrad") else forward
+        groups.setdefault(key, []).append(op)
     found = []
-    for (_, batch, m, k), together in groups.items():
+    for (split, *_), together in groups.items():
+        letters = dict(zip(("batch", "m", "n", "k"), together[0].matmul(), strict=True))
         step = placed[together[0].name]
-        columns = tuple(local(op.matmul()[2], placed[op.name]) for op in together)
-        sizes = {"m": (local(m, step),), "n": columns, "k": (local(k, step),), "batch": (local(batch, step),)}
-        weights = tuple(t for op in together for t in op.operands if t.is_weight)
+        sizes: dict[str, tuple[Product, ...]] = {name: (local(text, step),) for name, text in letters.items()}
+        at = ("batch", "m", "n", "k").index(split)
+        sizes[split] = tuple(local(op.matmul()[at], placed[op.name]) for op in together)
+        weights = tuple(t for op in together for t in (*op.operands, *op.outputs) if t.role in (WEIGHT, GRADIENT))
         found.append(Sized("matmul", sizes, together[0].visible, weights))
     return found
 
@@ -114,6 +135,15 @@ def attention(ops: list[Contraction], placed: Mapping[str, Placed]) -> Sized:
         "latent": tuple(local(op.matmul()[2], placed[op.name]) for op in shared),
     }
     return Sized("attention", sizes, first.visible)
+
+
+def backward_attention(again: list[Contraction], ops: list[Contraction], placed: Mapping[str, Placed]) -> Sized:
+    """The backward pass of attention in one launch, which computes scores again: sizes are those of the forward pass."""
+    forward = attention(again, placed)
+    letters = set(again[0].outputs[0].letters)
+    chances = [op for op in ops if op not in again and set(op.outputs[0].letters) == letters]
+    value_width = tuple(local(op.matmul()[3], placed[op.name]) for op in chances)
+    return Sized("backward attention", {**forward.sizes, "value_width": value_width}, forward.share)
 
 
 def element_wise(kernel: Kernel, placed: Mapping[str, Placed]) -> Sized:

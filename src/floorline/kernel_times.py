@@ -109,6 +109,8 @@ class KernelTimes:
         if not weights:
             return precision.activations, precision.bytes("activations")
         stored = program.element_bytes(weights[0], numbers, precision)
+        if precision.matmuls and "V" not in weights[0].letters:
+            return QUANTISED.get(precision.matmuls, precision.matmuls), precision.bytes(WEIGHT, precision.matmuls[:3])
         if own is None or weights[0].name not in numbers.stored or not float(np.min(np.asarray(stored))) < plain:
             return PLAIN.get((precision.weights, precision.activations), precision.activations), stored
         if own.arithmetic and (
@@ -184,8 +186,15 @@ def attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> Kerne
     visible = number(numbers.share(sized.share)) if sized.share else 1.0
     sizes, device = Attention(**s, visible=visible), t.device(dtype)
     if not t.step.decoding:
-        return KernelTime(kind, prefill_attention_time(found.fitted.model, device, usual, sizes), found, s)
+        seconds = prefill_attention_time(found.fitted.model, device, usual, sizes) * t.engine.attention_forward
+        return KernelTime(kind, seconds, found, s)
     return KernelTime(kind, decode_time(t, found, device, usual, sizes), found, s)
+
+
+def backward_attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
+    """The backward pass of flash attention, as kernels that were measured take it over its forward pass."""
+    forward = attention(t, sized, numbers, row)
+    return replace(forward, seconds=forward.seconds * t.engine.attention_backward)
 
 
 def decode_time(t: KernelTimes, found: Chosen, device: Device, width: Width, sizes: Attention) -> Num:
@@ -285,6 +294,7 @@ SCAN_COMPUTE, SCAN_MEMORY, SCAN_WIDER = 0.3, 0.7, 0.5
 TIMES: dict[str, Callable[[KernelTimes, Sized, Numbers, Row], KernelTime]] = {
     "matmul": matmul,
     "attention": attention,
+    "backward attention": backward_attention,
     "experts": experts,
     "element-wise": element_wise,
     "joined": joined,

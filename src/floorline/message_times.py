@@ -66,9 +66,13 @@ def message(t: Models, numbers: Numbers, row: Row) -> tuple[KernelTime, ...]:
     assert sent is not None
     if sent.routed and not set(sent.message.letters) - {EXPERTS, SLOTS}:
         return ()  # what each token's experts weigh goes with the token
-    ways = levels(t.cluster)
     buffer, _ = program.message_size(sent, numbers, t.step.precision)
-    buffer = buffer if sent.routed else buffer * t.widened
+    return sending_times(t, numbers, sent, buffer if sent.routed else buffer * t.widened)
+
+
+def sending_times(t: Models, numbers: Numbers, sent: Collective, buffer: Num) -> tuple[KernelTime, ...]:
+    """A collective of a buffer of so many bytes, level by level: several tensors may go in one."""
+    ways = levels(t.cluster)
     inside = numbers.members(sent.axes, ways[0].outer)
     near = NEAR.get("exchange" if sent.routed else sent.kind, by_library)(
         t, sent, numbers, buffer, maximum(inside, 2.0)

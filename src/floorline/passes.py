@@ -12,6 +12,7 @@ from functools import cache
 from floorline.block import Block
 from floorline.implementations.implementation import Implementation, Keep
 from floorline.op import Contraction, Elementwise, Op, pieces
+from floorline.recomputation import discarded
 from floorline.tensor import GRADIENT, TOKENS, Tensor
 
 
@@ -204,18 +205,14 @@ def again(op: Op, word: str, label: str) -> Op:
 
 @cache
 def dropped(block: Block, implementation: Implementation, recompute: str) -> frozenset[str]:
-    """Kept tensors that a recompute policy gives up: all of them (full), or those inside the attention core (selective)."""
+    """Kept tensors that a recompute policy gives up: all of them (full), or those inside some parts of the layer (selective, which is
+    the attention core, or names of parts joined by +)."""
     everything = saved(block, implementation)
     if recompute == "none":
         return frozenset()
-    names = frozenset(t.name for t in everything.tensors) - {t.name for t in block.inputs}
     if recompute == "full":
-        return names
-    core = [op for op in block.ops if op.kernel == "attention"]
-    made = {t.name for op in core for t in op.outputs}
-    used = {t.name for op in block.ops if op.kernel != "attention" for t in op.inputs} | set(block.outputs)
-    keeps = {t.name for k in implementation.kernels.get("attention", ()) for op in core for t in k.tensors(op)}
-    return frozenset(n for n in names if n not in keeps and everything.maker.get(n) in core and n not in (made & used))
+        return frozenset(t.name for t in everything.tensors) - {t.name for t in block.inputs}
+    return discarded(block, implementation, recompute, everything.tensors, everything.maker)
 
 
 @cache

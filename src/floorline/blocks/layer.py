@@ -87,8 +87,8 @@ def detour(branch: Branch, number: int, stream: str, target: str) -> list[Op]:
     joined = f"{target}_sum" if branch.behind else target
     if branch.drop:
         ops += [
-            dropout(f"add{number}_drop", made_name, f"{made_name}_drop"),
-            residual(f"add{number}", stream, f"{made_name}_drop", joined),
+            dropout(f"add{number}_drop", made_name, f"{made_name}_drop", kernel="drop_add"),
+            residual(f"add{number}", stream, f"{made_name}_drop", joined, kernel="drop_add"),
         ]
     else:
         ops.append(residual(f"add{number}", stream, made_name, joined))

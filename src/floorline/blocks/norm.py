@@ -55,13 +55,16 @@ PLAIN_NORM = Norm("layer_norm", weight=False, statistics=(2, 2))
 """Layer norm with nothing to learn. Source: Groeneveld et al. 2024 (OLMo), arXiv:2402.00838, section 2.1."""
 
 
-def residual(name: str, stream: str, branch: str, target: str, letters: str = "BTD") -> Elementwise:
+def residual(
+    name: str, stream: str, branch: str, target: str, letters: str = "BTD", *, kernel: str = ""
+) -> Elementwise:
     """The addition that joins a branch to the residual stream; gradients pass it unchanged.
 
     >>> residual("add1", "x", "attn", "x1").linear
     True
     """
-    return elementwise(name, f"{stream}[{letters}] {branch}[{letters}] -> {target}[{letters}]", "add", linear=True)
+    pattern = f"{stream}[{letters}] {branch}[{letters}] -> {target}[{letters}]"
+    return elementwise(name, pattern, "add", kernel=kernel, linear=True)
 
 
 def dropout(name: str, source: str, target: str, letters: str = "BTD", *, kernel: str = "") -> Elementwise:

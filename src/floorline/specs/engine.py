@@ -67,6 +67,16 @@ class Engine:
         least=0,
         most=100,
     )
+    attention_forward: Num = spec(
+        "time of its attention of whole sequences over that of the measured kernels of its engine",
+        default=1.0,
+        least=0.1,
+        most=10.0,
+        whole=False,
+    )
+    attention_backward: Num = spec(
+        "time of the backward pass of attention over that of the forward pass", default=2.5, most=20.0, whole=False
+    )
     packs: str = choice(
         "heads of which decode attention takes all queries at once: all, none, or those 128 wide in groups of 8",
         ("all", "none", "128x8"),

@@ -34,6 +34,11 @@ def choice(doc: str, options: tuple[str, ...], default: str, aliases: tuple[str,
     return field(default=default, metadata={"doc": doc, "options": options, "aliases": aliases})
 
 
+def text(doc: str, aliases: tuple[str, ...] = ()) -> Any:
+    """A field of words that other code reads; "" by default."""
+    return field(default="", metadata={"doc": doc, "text": True, "aliases": aliases})
+
+
 def check(instance: Any) -> None:
     """Hold every field of a spec to its metadata; numbers become floats or float64 arrays.
 

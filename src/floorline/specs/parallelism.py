@@ -9,6 +9,7 @@ from floorline.num import Num
 from floorline.specs.fields import check, choice, spec
 
 DEVICES = 1e7
+SCHEDULES = ("1f1b", "gpipe", "zero-bubble-1p", "zero-bubble-2p", "v-half", "dualpipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,27 @@ class Parallelism:
         "how context parallelism joins: gather keys and values, or all-to-all to heads (Ulysses)",
         ("all-gather", "all-to-all"),
         "all-gather",
+    )
+    virtual_stages: Num = spec(
+        "chunks of layers on each pipeline stage, in training",
+        aliases=("--virtual-stages", "--vpp"),
+        default=1,
+        most=DEVICES,
+    )
+    schedule: str = choice(
+        "how micro-batches go through the pipeline in training; 1f1b is interleaved where there are virtual stages",
+        SCHEDULES,
+        "1f1b",
+        aliases=("--pipeline-schedule",),
+    )
+    ends_as_layers: str = choice(
+        "whether embedding and head count as a layer each where layers are dealt out to stages", ("no", "yes"), "no"
+    )
+    shard_ranks: Num | None = spec(
+        "data-parallel ranks over which ZeRO shares, the others repeating it (hybrid sharding); left out: all",
+        aliases=("--shard-ranks", "--hsdp-shard-size"),
+        default=None,
+        most=DEVICES,
     )
     zero_stage: str = choice(
         "what data-parallel ranks share out: 1 optimizer state, 2 gradients too, 3 weights too",

@@ -38,6 +38,12 @@ class Precision:
     activations: str = choice("format of activations and arithmetic", FORMATS, "bf16", aliases=("--activation-dtype",))
     kv_cache: str = choice("format of the key/value cache", FORMATS, "bf16", aliases=("--kv-cache-dtype",))
     gradients: str = choice("format of the gradients", FORMATS, "bf16", aliases=("--gradient-dtype",))
+    matmuls: str = choice(
+        "format to which training brings what its linear layers multiply; left out: that of the activations",
+        ("", "fp8", "fp8-block128", "fp4"),
+        "",
+        aliases=("--matmul-dtype",),
+    )
 
     def __post_init__(self) -> None:
         check(self)

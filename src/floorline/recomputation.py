@@ -1,0 +1,77 @@
+"""Which parts of a layer the backward pass computes again, by the names that training frameworks give them.
+
+A part that is recomputed keeps its inputs; some discard their outputs too, since what comes after keeps these anyway and can have them
+made again ("output-discarding" checkpoints).
+Source: Megatron-LM, megatron/training/arguments.py and megatron/core/transformer/transformer_config.py, --recompute-modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from floorline.block import Block
+from floorline.errors import BadInput, near
+from floorline.implementations.implementation import Implementation
+from floorline.op import Elementwise, Op
+from floorline.tensor import Tensor
+
+NORMS = ("layer_norm", "rms_norm")
+
+
+def norms(op: Op) -> bool:
+    """Norms of the residual stream."""
+    return isinstance(op, Elementwise) and op.function in NORMS and "D" in op.reduces
+
+
+def of_experts(op: Op) -> bool:
+    """The expert layer, its router and shared experts."""
+    return "E" in op.letters or op.name.startswith("shared_")
+
+
+PARTS: dict[str, Callable[[Op], bool]] = {
+    "core_attn": lambda op: op.kernel == "attention",
+    "mlp": lambda op: op.name in ("gate", "up", "act", "down"),
+    "mlp_act": lambda op: op.name == "act",
+    "layernorm": norms,
+    "mla_up_proj": lambda op: op.kernel in ("q_up", "kv_up", "rope"),
+    "moe": of_experts,
+    "moe_act": lambda op: op.name == "expert_act",
+    "shared_experts": lambda op: op.name.startswith("shared_"),
+}
+"""Name → the operators of the part."""
+
+DISCARDING = ("mlp_act", "layernorm", "mla_up_proj", "moe_act")
+"""Those whose outputs are made again as well."""
+
+
+def parts(policy: str) -> tuple[str, ...]:
+    """The parts that a policy names: "selective" is the attention core, others join names by +.
+
+    raises BadInput for a name that nothing has
+
+    >>> parts("selective"), parts("mlp_act+layernorm")
+    (('core_attn',), ('mlp_act', 'layernorm'))
+    """
+    named = ("core_attn",) if policy == "selective" else tuple(policy.split("+"))
+    for name in named:
+        if name not in PARTS:
+            raise BadInput(f"recompute module {name[:40]!r}: {near(name, PARTS)}; there are: {', '.join(PARTS)}")
+    return named
+
+
+def discarded(
+    block: Block, implementation: Implementation, policy: str, kept: Iterable[Tensor], maker: dict[str, Op]
+) -> frozenset[str]:
+    """Names of kept tensors that a policy gives up, beside "none" and "full"."""
+    found: set[str] = set()
+    for name in parts(policy):
+        inside = [op for op in block.ops if PARTS[name](op)]
+        made = {t.name for op in inside for t in op.outputs}
+        used = {t.name for op in block.ops if op not in inside for t in op.inputs} | set(block.outputs)
+        stays = set() if name in DISCARDING else made & used
+        if name == "core_attn":  # a kernel that computes its inside again keeps little besides its inputs
+            stays |= {
+                t.name for k in implementation.kernels.get("attention", ()) for op in inside for t in k.tensors(op)
+            }
+        found |= {t.name for t in kept if maker.get(t.name) in inside and t.name not in stays}
+    return frozenset(found)

@@ -1,0 +1,105 @@
+"""The software that trains a model: its kernels, what it keeps, what it overlaps, what it adds. No formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from floorline.num import Num
+from floorline.specs.engine import LAUNCHES
+from floorline.specs.fields import check, choice, spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """What the expected time and the memory of training assume of the software, each a documented assumption with a source.
+
+    name     of the catalogue, or one's own
+    title    for people
+    note     what is assumed, in words
+    sources  references
+
+    >>> Trainer().launch
+    'eager'
+    """
+
+    name: str = "any"
+    title: str = "fused kernels, flash attention, messages overlapped"
+    note: str = ""
+    launch: str = choice("how the host starts kernels: in a captured graph, compiled, or one by one", LAUNCHES, "eager")
+    launch_time: Num = spec(
+        "what the host takes to start an operator, where it starts each",
+        unit="s",
+        default=18e-6,
+        least=0.0,
+        most=1.0,
+        whole=False,
+    )
+    operators: Num = spec(
+        "operators that the host starts for each kernel: views, allocations and checks among them",
+        default=3.5,
+        most=100,
+        whole=False,
+    )
+    fuses: str = choice(
+        "element-wise work that is one launch: that of fused kernels, of a compiler, or none",
+        ("kernels", "compiler", "nothing"),
+        "kernels",
+    )
+    attention: str = choice(
+        "flash attention's kernels: FlashAttention-2, the newest for the device, or none: scores are stored",
+        ("flash-2", "newest", "apart"),
+        "newest",
+    )
+    gradients: str = choice(
+        "format in which gradients are summed over micro-batches and ranks: fp32, or the weights'",
+        ("fp32", "weights"),
+        "fp32",
+    )
+    accumulates: str = choice(
+        "how gradients of micro-batches are added up: by the matmuls that make them, or by kernels of their own",
+        ("fused", "apart"),
+        "apart",
+    )
+    wide_copy: str = choice("whether narrow gradients are copied to fp32 for the optimizer", ("no", "yes"), "no")
+    reduces: str = choice(
+        "gradients over data-parallel ranks: while the last micro-batch goes back, or after it",
+        ("overlapped", "after"),
+        "overlapped",
+    )
+    gathers: str = choice(
+        "weights that were updated in shares: while the next step's first micro-batch goes forward, or before it",
+        ("overlapped", "before"),
+        "overlapped",
+    )
+    tensor_messages: str = choice(
+        "messages of tensor parallelism: while matmuls run, or between them", ("overlapped", "between"), "between"
+    )
+    expert_messages: str = choice(
+        "messages of expert parallelism: while other work runs, or between it", ("overlapped", "between"), "between"
+    )
+    stage_messages: str = choice(
+        "messages between pipeline stages: while others run, or between them", ("overlapped", "between"), "between"
+    )
+    optimizer: str = choice(
+        "whether one kernel updates many weights, or several small ones each", ("fused", "apart"), "fused"
+    )
+    clips: str = choice("whether the norm of all gradients is computed before the update", ("yes", "no"), "yes")
+    pads_vocabulary: Num = spec("multiple to which the vocabulary is padded on each rank", default=128, most=1e6)
+    logit_copies: Num = spec(
+        "copies of the logits in fp32 that are there at once beside those in 16 bits",
+        default=2.0,
+        least=0.0,
+        most=10.0,
+        whole=False,
+    )
+    workspace: Num = spec("of matmul libraries", unit="B", default=0.0, least=0.0, most=1e12, whole=False)
+    framework: Num = spec(
+        "the driver's context and buffers for messages", unit="B", default=0.0, least=0.0, most=1e12, whole=False
+    )
+    fragmentation: Num = spec(
+        "share of what is allocated that the allocator holds besides", default=0.0, least=0.0, most=1.0, whole=False
+    )
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -1,0 +1,94 @@
+"""FLOP of a training step, as the literature counts them: side by side, since the same run has another utilisation under each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from floorline import program
+from floorline.blocks.stage import STAGE
+from floorline.formulas.training import palm_flops_per_token, six_n_d
+from floorline.implementations import implementation
+from floorline.num import Num, number
+from floorline.parallel.plan import plan
+from floorline.result import Result
+from floorline.specs.parallelism import Parallelism
+from floorline.step import Step, trained
+from floorline.training.parts import policies
+
+if TYPE_CHECKING:
+    from floorline.training.estimate import TrainingEstimate
+
+
+@dataclass(frozen=True)
+class Flops(Result):
+    """FLOP of a step over all devices.
+
+    full      forward and backward of every operator, the full query × key square, nothing computed twice [FLOP]
+    causal    the same of the pairs that the mask leaves [FLOP]
+    hardware  what is computed in fact: of the pairs that the mask leaves, with what is recomputed [FLOP]
+    palm      by the formula of PaLM, appendix B; 0 where a model has no such heads [FLOP]
+    six_n_d   6ND, N the parameters that a token uses, without tables of embeddings [FLOP]
+    """
+
+    full: Num
+    causal: Num
+    hardware: Num
+    palm: Num
+    six_n_d: Num
+
+    @property
+    def conventions(self) -> dict[str, Num]:
+        """Each by what a utilisation of it is called."""
+        return {
+            "full": self.full,
+            "causal": self.causal,
+            "palm": self.palm,
+            "six_n_d": self.six_n_d,
+            "hardware": self.hardware,
+            "hardware_full": self.hardware * self.full / self.causal,
+        }
+
+
+def amount(step: Step, attention: str, fusion: str, policy: str) -> Num:
+    """FLOP of forward and backward of a step on one device, all layers [FLOP]."""
+    summed: Num = 0.0
+    known: frozenset[str] = frozenset()
+    for stack, numbers in step.numbers(attention):
+        if stack.block is STAGE:
+            continue
+        own = policy if stack.is_layer else "none"
+        for rows in program.training(stack.block, implementation(fusion), plan(Parallelism()), own, known)[:2]:
+            for row in rows:
+                for _, product in row.flops:
+                    summed = summed + numbers.value(product) * stack.repeat
+    return summed
+
+
+def flops(e: TrainingEstimate) -> Flops:
+    """FLOP of an estimate's step by convention."""
+    one = trained(e.model, replace(e.workload, micro_batch=1.0, global_batch=1.0), Parallelism(), e.precision, "full")
+    sequences, layers = e.workload.global_batch, e.model.layers()
+    hardware: Num = 0.0
+    for policy, share in policies(e.recipe, layers):
+        hardware = hardware + amount(one, "causal", e.fusion, policy) * share
+    count = e.model.parameter_count()
+    sizes = e.model.sizes
+    heads = number(sizes.get("K", 0.0)) * sizes.get("G", 1.0)
+    tokens = sequences * e.workload.seq_len
+    active = count.active_per_token - count.embedding + untied(e)
+    palm = palm_flops_per_token(active, layers, heads, sizes.get("H", 0.0), e.workload.seq_len) * tokens
+    return Flops(
+        full=amount(one, "full", "unfused", "none") * sequences,
+        causal=amount(one, "causal", "unfused", "none") * sequences,
+        hardware=hardware * sequences,
+        palm=palm,
+        six_n_d=six_n_d(active, tokens),
+    )
+
+
+def untied(e: TrainingEstimate) -> Num:
+    """Parameters of a table that is the output matrix too: it multiplies, so that formulas count it [-]."""
+    ends = [s.block for s in e.model.stacks if not s.is_layer]
+    tied = any(t.name == "/We" for block in ends if block.name == "head" for op in block.ops for t in op.weights)
+    return number(e.model.sizes["V"]) * e.model.sizes["D"] if tied else 0.0

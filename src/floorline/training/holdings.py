@@ -1,0 +1,84 @@
+"""Weights of each part of the model on one rank: how many, and over how many ranks ZeRO shares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from floorline.block import Block
+from floorline.blocks.stage import STAGE
+from floorline.layout import Walk
+from floorline.letters import Numbers, Product
+from floorline.num import Num, total
+from floorline.parallel.plan import Plan
+from floorline.step import Step
+from floorline.tensor import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Weights that are alike.
+
+    count   on one rank, before anything is shared [-]
+    ranks   over which ZeRO shares them [-]
+    """
+
+    count: Num
+    ranks: Num
+
+
+@dataclass(frozen=True, eq=False)
+class Holdings:
+    """Weights by the part of the model.
+
+    layer, embedding, head  groups of weights; those of one layer, on average
+    """
+
+    layer: tuple[Held, ...]
+    embedding: tuple[Held, ...]
+    head: tuple[Held, ...]
+
+
+@cache
+def local_weights(block: Block, cut: Plan) -> tuple[tuple[Tensor, tuple[str, ...], tuple[str, ...]], ...]:
+    """Each weight of a block with the axes that divide it where it computes, and those over which its state is shared."""
+    walk = Walk(cut)
+    found: dict[str, tuple[Tensor, tuple[str, ...], tuple[str, ...]]] = {}
+    for op in block.ops:
+        for t in op.weights:
+            layout = walk.given(t, walk.places(op), {})
+            axes = tuple(sorted(layout))
+            found.setdefault(t.name, (t, axes, tuple(a for a in cut.gradients if a not in layout)))
+    return tuple(found.values())
+
+
+def held(block: Block, numbers: Numbers, cut: Plan, times: Num, known: frozenset[str]) -> Iterator[Held]:
+    """The weights of a block, those that go together as one; one of the whole model is held where it is known first."""
+    groups: dict[tuple[str, ...], list[Num]] = {}
+    for t, axes, shared in local_weights(block, cut):
+        if t.name not in known:
+            copies = 1.0 if t.is_shared else times
+            groups.setdefault(shared, []).append(numbers.value(Product(1.0, t.letters, axes=axes)) * copies)
+    for shared, counts in groups.items():
+        yield Held(total(counts), numbers.ranks(shared) if shared else 1.0)
+
+
+def holdings(step: Step) -> Holdings:
+    """The weights of a model on one rank; a tied head has a copy of the table on the last stage, which the stage pays for."""
+    layers = step.model.layers()
+    layer: list[Held] = []
+    before: list[Held] = []
+    after: list[Held] = []
+    known: frozenset[str] = frozenset()
+    seen = False
+    for stack, numbers in step.stacks:
+        if stack.block is STAGE:
+            continue
+        if stack.is_layer:
+            layer += held(stack.block, numbers, step.cut(stack), stack.stored / layers, known)
+            seen = True
+        else:
+            (after if seen else before).extend(held(stack.block, numbers, step.cut(stack), stack.stored, known))
+        known = known | {t.name for t in stack.block.weights() if t.is_shared}
+    return Holdings(tuple(layer), tuple(before), tuple(after))

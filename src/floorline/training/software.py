@@ -1,0 +1,63 @@
+"""A training framework as the models of kernels see it: which operators it fuses, how much its attention takes, what its host starts."""
+
+from __future__ import annotations
+
+from floorline.specs.accelerator import Accelerator
+from floorline.specs.engine import Engine
+from floorline.specs.trainer import Trainer
+
+ATTENTION = {
+    ("flash-2", "ampere"): (0.80, 2.75),
+    ("flash-2", "hopper"): (1.40, 2.95),
+    ("flash-2", "blackwell"): (1.40, 2.95),
+    ("newest", "ampere"): (0.80, 2.75),
+    ("newest", "hopper"): (0.95, 2.65),
+    ("newest", "blackwell"): (0.95, 2.60),
+}
+"""Generation of kernels and architecture → time of attention of whole sequences over that of an inference engine's prefill kernels, and
+of its backward pass over the forward one. Measured (validation/kernels/attention_train.csv.gz): FlashAttention-2 on A100, H100 and H800,
+Transformer Engine on A100 and B200. On Hopper the newest is FlashAttention-3: Shah et al. 2024, arXiv:2407.08608, figures 5 and 6, 640
+TFLOP/s forward and 560 back of 16 000 causal tokens in heads of 128."""
+
+OTHER = (1.0, 2.75)
+"""The same for devices of other architectures."""
+
+FUSIONS = {
+    ("nothing", False): "flash",
+    ("nothing", True): "unfused",
+    ("kernels", False): "fused",
+    ("kernels", True): "fused-apart",
+    ("compiler", False): "fused",
+    ("compiler", True): "fused-apart",
+}
+"""What is fused, and whether scores are stored → the implementation."""
+
+
+def fusion(trainer: Trainer) -> str:
+    """The implementation of a framework.
+
+    >>> fusion(Trainer(fuses="kernels", attention="apart"))
+    'fused-apart'
+    """
+    return FUSIONS[trainer.fuses, trainer.attention == "apart"]
+
+
+def engine(trainer: Trainer, device: Accelerator) -> Engine:
+    """A framework on a device.
+
+    >>> from floorline.catalogue.accelerators import load_accelerator
+    >>> engine(Trainer(attention="flash-2"), load_accelerator("h100-sxm")).attention_backward
+    2.95
+    """
+    forward, backward = ATTENTION.get((trainer.attention, device.architecture), OTHER)
+    return Engine(
+        name=trainer.name,
+        title=trainer.title,
+        launch=trainer.launch,
+        launch_time=trainer.launch_time,
+        all_reduce="library",
+        element_wise="generated",
+        attention_forward=forward,
+        attention_backward=backward,
+        sources=trainer.sources,
+    )
