@@ -36,7 +36,7 @@ class Trainer:
     )
     operators: Num = spec(
         "operators that the host starts for each kernel: views, allocations and checks among them",
-        default=3.5,
+        default=4.5,
         most=100,
         whole=False,
     )
@@ -46,9 +46,24 @@ class Trainer:
         "kernels",
     )
     attention: str = choice(
-        "flash attention's kernels: FlashAttention-2, the newest for the device, or none: scores are stored",
-        ("flash-2", "newest", "apart"),
+        "flash attention's kernels: the first generation or in Triton, FlashAttention-2, the newest for the device, or none: scores are "
+        "stored",
+        ("flash-1", "flash-2", "newest", "apart"),
         "newest",
+    )
+    additions: str = choice(
+        "whether residuals are added by kernels of their own, or by the norm after them", ("apart", "joined"), "apart"
+    )
+    bias_gradients: str = choice(
+        "whether biases' gradients are summed by kernels of their own, or by the matmuls beside them",
+        ("apart", "fused"),
+        "fused",
+    )
+    loss_passes: Num = spec(
+        "passes over the logits in fp32 that the loss takes, there and back, beside reading and writing them once",
+        default=4,
+        least=0,
+        most=100,
     )
     gradients: str = choice(
         "format in which gradients are summed over micro-batches and ranks: fp32, or the weights'",
@@ -56,8 +71,8 @@ class Trainer:
         "fp32",
     )
     accumulates: str = choice(
-        "how gradients of micro-batches are added up: by the matmuls that make them, or by kernels of their own",
-        ("fused", "apart"),
+        "how gradients of micro-batches are added up: by the matmuls that make them, by kernels of their own, or as shares",
+        ("fused", "apart", "shares"),
         "apart",
     )
     wide_copy: str = choice("whether narrow gradients are copied to fp32 for the optimizer", ("no", "yes"), "no")

@@ -32,13 +32,14 @@ from floorline.training.conventions import Flops, flops
 from floorline.training.floors import least_time
 from floorline.training.holdings import Holdings, holdings
 from floorline.training.memory import TrainingMemory, fullest, kept, training_memory
-from floorline.training.parts import parts
+from floorline.training.parts import Parts, parts
 from floorline.training.pricing import Expected, Pricing, Serial
 from floorline.training.software import engine as engine_of
 from floorline.training.software import fusion as fusion_of
 from floorline.training.stages import Stages, stages
 from floorline.training.step_time import StepTime, step_time, updating
 from floorline.training.updates import State, state
+from floorline.training.work import Work
 from floorline.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -100,10 +101,23 @@ class TrainingEstimate(Result):
         """Bytes of a parameter by kind."""
         return state(self.recipe, self.precision, self.trainer)
 
+    def parts(self, price: Pricing) -> Parts:
+        """Work of one micro-batch, part by part."""
+        engine = engine_of(self.trainer, self.cluster.accelerator)
+        return parts(self.step, self.recipe, self.fusion, price, engine)
+
+    @property
+    def layer(self) -> Work | None:
+        """What one layer is expected to take in one micro-batch."""
+        engine = engine_of(self.trainer, self.cluster.accelerator)
+        try:
+            return self.parts(Expected(self.step, self.cluster, engine, self.trainer)).layer
+        except NoModel:
+            return None
+
     def priced(self, price: Pricing, launch_time: Num) -> StepTime:
         """The step, priced in a way."""
-        engine = engine_of(self.trainer, self.cluster.accelerator)
-        found = parts(self.step, self.recipe, self.fusion, price, engine)
+        found = self.parts(price)
         nothing = Expectation({}, 0.0, asked="training")
         layers, plan = self.model.layers(), self.parallelism
         time = step_time(found, self.stages, layers, self.micro_batches, plan, self.trainer, nothing, launch_time)
@@ -116,7 +130,7 @@ class TrainingEstimate(Result):
         engine = engine_of(self.trainer, self.cluster.accelerator)
         started = 0.0 if self.trainer.launch == "graph" else self.trainer.launch_time
         try:
-            return self.priced(Expected(self.step, self.cluster, engine), started)
+            return self.priced(Expected(self.step, self.cluster, engine, self.trainer), started)
         except NoModel:
             return None
 
@@ -260,7 +274,7 @@ def estimate_training(
     """
     made = load_model(model)
     plan, software = parallelism or Parallelism(), load_trainer(engine)
-    formats = training_precision(precision, software, made)
+    formats = training_precision(precision, software, made.format)
     found = load_cluster(cluster, plan.devices)
     feasible, index, values = check(made, workload, found.devices, plan)
     why = reason(values, int(index), made.name) if np.ndim(feasible) == 0 and not feasible else ""
@@ -268,12 +282,12 @@ def estimate_training(
     return TrainingEstimate(made, workload, found, plan, formats, how, software, assumed, feasible, index, why)
 
 
-def training_precision(precision: Precision | str | None, trainer: Trainer, model: Transformer) -> Precision:
+def training_precision(precision: Precision | str | None, trainer: Trainer, published: str) -> Precision:
     """Formats of a run: weights and activations in 16 bits where nothing else is said, linear layers in 8 where that is asked, gradients as
     the framework sums them."""
     if isinstance(precision, Precision):
         return precision.in_training()
-    own = model.format if model.format in ("bf16", "fp16", "fp32") else "bf16"
+    own = published if published in ("bf16", "fp16", "fp32") else "bf16"
     name = precision or own
     narrow = BYTES.get(name, 2.0) < 2.0
     wide = "bf16" if narrow else name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -21,11 +21,14 @@ from floorline.message_times import sending_times
 from floorline.network import Level, levels, sending
 from floorline.num import Num, maximum, total
 from floorline.op import Collective
-from floorline.program import Row
+from floorline.program import Piece, Row
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
+from floorline.specs.precision import BYTES
+from floorline.specs.trainer import Trainer
 from floorline.step import Step
+from floorline.tensor import ACTIVATION, GRADIENT
 
 
 class Pricing(Protocol):
@@ -51,6 +54,7 @@ class Expected:
     step: Step
     cluster: Cluster
     engine: Engine
+    trainer: Trainer
 
     @cached_property
     def times(self) -> KernelTimes:
@@ -59,8 +63,53 @@ class Expected:
 
     def launch(self, row: Row, numbers: Numbers) -> Iterator[tuple[str, Share]]:
         """Kinds of kernels of a launch, each with its share."""
+        kinds = {sized.kind for sized in row.sized}
+        if kinds <= {"element-wise", "joined"} and (kinds != {"joined"} or self.trainer.additions == "apart"):
+            yield "element-wise", self.traffic(self.moved(row, numbers), 1.0)
+            return
         for time in self.times.launch(row, numbers):
-            yield KINDS.get(time.kind, time.kind), shared(time)
+            share, makes = shared(time), any(makes_gradient(p) for p in row.writes)
+            if time.kind == "matmul":
+                slower = FUSED_SUM if makes and self.trainer.accumulates == "fused" else 1.0
+                share = scaled(share, slower * IN_MODEL.get(self.cluster.accelerator.architecture, 1.0))
+            yield KINDS.get(time.kind, time.kind), share
+        moved, launches = self.beside(row, numbers)
+        if launches:
+            yield "element-wise", self.traffic(moved, launches)
+
+    def moved(self, row: Row, numbers: Numbers) -> Num:
+        """Bytes that element-wise work moves: gradients of a norm's scale take a second look at what its backward pass reads, and a loss goes
+        over its logits in fp32."""
+        precision = self.step.precision
+        once = program.price(row, numbers, precision).bytes
+        if any(makes_gradient(p) for p in row.writes):
+            again = [p for p in row.reads if p.tensor.role == ACTIVATION]
+            once = once + total(
+                numbers.value(p.elements) * program.element_bytes(p.tensor, numbers, precision) for p in again
+            )
+        logits = [p for p in row.moved if "V" in p.tensor.letters and p.tensor.role == ACTIVATION]
+        if logits:
+            once = once + numbers.value(logits[0].elements) * 4.0 * self.trainer.loss_passes / 2.0
+        return once
+
+    def beside(self, row: Row, numbers: Numbers) -> tuple[Num, float]:
+        """Bytes and launches of what goes with matmuls that make gradients of weights: adding them to those of earlier micro-batches, and
+        summing those of biases."""
+        made = [p for p in row.writes if makes_gradient(p)]
+        matrices = [p for p in made if not p.tensor.name.endswith(".bias")]
+        moved: Num = 0.0
+        launches = 0.0
+        precision = self.step.precision
+        if self.trainer.accumulates == "apart" and made:
+            each = BYTES[precision.weights] + 2.0 * BYTES[precision.gradients]
+            moved = total(numbers.value(p.elements) for p in made) * each
+            launches = float(len(made))
+        if self.trainer.bias_gradients == "apart" and len(matrices) < len(made):
+            gradients = [p for p in row.reads if p.tensor.role == ACTIVATION and p.tensor.name.startswith("d")]
+            size = precision.bytes(ACTIVATION)
+            moved = moved + total(numbers.value(p.elements) for p in gradients) * size
+            launches = launches + float(len(made) - len(matrices))
+        return moved, launches
 
     def message(self, sent: Collective, numbers: Numbers, buffer: Num) -> Share:
         """A collective of so many bytes, on all levels that it goes over."""
@@ -81,6 +130,25 @@ class Expected:
 
 KINDS = {"prefill_attention": "attention"}
 """Kind of a kernel's model → what a breakdown calls it."""
+
+IN_MODEL = {"ampere": 1.10, "hopper": 1.09, "blackwell": 1.38}
+"""Time of large matmuls inside a model over that of the same alone, by architecture, the median of measured ones: 297 of A100 and 181 of
+H100 SXM that Vidur's profiler took from models as they ran (vidur_gemm.csv.xz), 514 of B200 by Transformer Engine (gemm_train.csv.xz), against
+the models that were fitted to replayed graphs of one matmul."""
+
+FUSED_SUM = 1.05
+"""Time of a matmul that adds its result to a gradient in fp32 over that of one that does not: Transformer Engine on A100 PCIe and on B200
+(gemm_train.csv.xz, accumulate=True/out=fp32)."""
+
+
+def makes_gradient(piece: Piece) -> bool:
+    """Whether what is written is the gradient of a weight."""
+    return piece.tensor.role == GRADIENT
+
+
+def scaled(share: Share, factor: Num) -> Share:
+    """A share that takes so many times as long."""
+    return replace(share, seconds=share.seconds * factor, below=share.below * factor, above=share.above * factor)
 
 
 def shared(time: KernelTime) -> Share:

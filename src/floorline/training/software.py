@@ -7,6 +7,7 @@ from floorline.specs.engine import Engine
 from floorline.specs.trainer import Trainer
 
 ATTENTION = {
+    ("flash-1", "ampere"): (1.45, 2.75),
     ("flash-2", "ampere"): (0.80, 2.75),
     ("flash-2", "hopper"): (1.40, 2.95),
     ("flash-2", "blackwell"): (1.40, 2.95),
