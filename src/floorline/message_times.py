@@ -19,7 +19,7 @@ from floorline.kernel_sizes import EXPERTS, SLOTS
 from floorline.kernel_time import KernelTime
 from floorline.letters import Numbers
 from floorline.network import STAGE_SEND, levels, sending
-from floorline.num import Num, maximum, where
+from floorline.num import Num, maximum, total, where
 from floorline.op import Collective
 from floorline.program import Row
 from floorline.specs.cluster import Cluster
@@ -86,6 +86,9 @@ def sending_times(t: Models, numbers: Numbers, sent: Collective, buffer: Num) ->
         times.append(
             KernelTime("network", far, replace(near.model, how="assumed", wider=NETWORK_WIDER), {"bytes": out})
         )
+    if sent.routed:  # what arrives from the network goes on to its rank meanwhile
+        beyond = total(time.seconds for time in times[1:])
+        times[0] = replace(times[0], seconds=maximum(times[0].seconds - beyond, 0.0))
     return tuple(times)
 
 

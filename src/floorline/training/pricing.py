@@ -10,12 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from floorline import program
+from floorline.calibrate.devices import width_of
 from floorline.efficiency.element_wise import traffic_time
+from floorline.efficiency.matmul import matmul_time
 from floorline.expected import Share
 from floorline.formulas.collectives import message_time
 from floorline.formulas.roofline import kernel_time
 from floorline.kernel_time import KernelTime
-from floorline.kernel_times import KernelTimes
+from floorline.kernel_times import KernelTimes, sizes_of
 from floorline.letters import Numbers
 from floorline.message_times import sending_times
 from floorline.network import Level, levels, sending
@@ -67,15 +69,35 @@ class Expected:
         if kinds <= {"element-wise", "joined"} and (kinds != {"joined"} or self.trainer.additions == "apart"):
             yield "element-wise", self.traffic(self.moved(row, numbers), 1.0)
             return
+        if kinds <= {"experts", "inside experts"}:
+            yield from self.of_experts(row, numbers)
+            return
         for time in self.times.launch(row, numbers):
             share, makes = shared(time), any(makes_gradient(p) for p in row.writes)
             if time.kind == "matmul":
                 slower = FUSED_SUM if makes and self.trainer.accumulates == "fused" else 1.0
-                share = scaled(share, slower * IN_MODEL.get(self.cluster.accelerator.architecture, 1.0))
+                form = self.times.weight_form(row.sized[0].weights, numbers)[0]
+                share = scaled(share, slower * in_model(self.cluster, form))
             yield KINDS.get(time.kind, time.kind), share
         moved, launches = self.beside(row, numbers)
         if launches:
             yield "element-wise", self.traffic(moved, launches)
+
+    def of_experts(self, row: Row, numbers: Numbers) -> Iterator[tuple[str, Share]]:
+        """A part of an expert layer: its first matmul stands for all of them, one after another for each expert, as grouped matmuls were
+        measured to take; what brings tokens there, activates and adds them is traffic."""
+        (sized,) = row.sized
+        if sized.kind == "experts":
+            s = sizes_of(sized, numbers)
+            form, stored = self.times.weight_form(sized.weights, numbers)
+            found, width = self.times.model("matmul", form), replace(width_of(form), weights=stored)
+            rows = maximum(s["pairs"] / s["experts"], 1.0)
+            device = self.times.device(form)
+            one = matmul_time(found.fitted.model, device, width, rows, s["inner"], s["width"])
+            share = shared(KernelTime("experts", one * s["experts"] * s["matrices"], found, s))
+            yield "experts", scaled(share, in_model(self.cluster, form))
+        elif not row.flops:
+            yield "element-wise", self.traffic(self.moved(row, numbers), 1.0)
 
     def moved(self, row: Row, numbers: Numbers) -> Num:
         """Bytes that element-wise work moves: gradients of a norm's scale take a second look at what its backward pass reads, and a loss goes
@@ -135,6 +157,17 @@ IN_MODEL = {"ampere": 1.10, "hopper": 1.09, "blackwell": 1.38}
 """Time of large matmuls inside a model over that of the same alone, by architecture, the median of measured ones: 297 of A100 and 181 of
 H100 SXM that Vidur's profiler took from models as they ran (vidur_gemm.csv.xz), 514 of B200 by Transformer Engine (gemm_train.csv.xz), against
 the models that were fitted to replayed graphs of one matmul."""
+
+
+def in_model(cluster: Cluster, form: str) -> float:
+    """How much longer a matmul takes inside a model; nobody measured it in narrower formats than 16 bits.
+
+    >>> from floorline.catalogue.clusters import load_cluster
+    >>> in_model(load_cluster("a100"), "bf16"), in_model(load_cluster("h100-sxm"), "fp8")
+    (1.1, 1.0)
+    """
+    return IN_MODEL.get(cluster.accelerator.architecture, 1.0) if form in ("bf16", "fp16") else 1.0
+
 
 FUSED_SUM = 1.05
 """Time of a matmul that adds its result to a gradient in fp32 over that of one that does not: Transformer Engine on A100 PCIe and on B200

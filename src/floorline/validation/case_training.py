@@ -133,7 +133,9 @@ def workload_of(case: Case, plan: Parallelism) -> Train:
     """The batch of a case; of one layer alone one micro-batch."""
     micro = case.number("micro_batch", 1.0)
     return Train(
-        micro_batch=micro, global_batch=case.number("global_batch", micro * plan.dp), seq_len=case.number("seq_len")
+        micro_batch=micro,
+        global_batch=case.number("global_batch", micro * float(plan.dp)),
+        seq_len=case.number("seq_len"),
     )
 
 
