@@ -11,6 +11,7 @@ import numpy as np
 
 from floorline import program
 from floorline.calibrate.devices import width_of
+from floorline.efficiency.device import fits
 from floorline.efficiency.element_wise import traffic_time
 from floorline.efficiency.matmul import matmul_time
 from floorline.expected import Share
@@ -91,9 +92,14 @@ class Expected:
             s = sizes_of(sized, numbers)
             form, stored = self.times.weight_form(sized.weights, numbers)
             found, width = self.times.model("matmul", form), replace(width_of(form), weights=stored)
-            rows = maximum(s["pairs"] / s["experts"], 1.0)
-            device = self.times.device(form)
-            one = matmul_time(found.fitted.model, device, width, rows, s["inner"], s["width"])
+            rows, device = maximum(s["pairs"] / s["experts"], 1.0), self.times.device(form)
+            model = found.fitted.model
+            if width.narrow:  # inputs of all experts are made narrow by one launch
+                plain = self.times.model("matmul", self.times.plain).fitted.model
+                width, model = replace(width, ready=True), replace(model, launch=plain.launch)
+                made = s["pairs"] * (s["width"] + s["inner"]) / 2.0 * s["matrices"] * (2.0 + width.weights)
+                yield "element-wise", self.traffic(made, 2.0)
+            one = matmul_time(model, device, width, rows, s["inner"], s["width"])
             share = shared(KernelTime("experts", one * s["experts"] * s["matrices"], found, s))
             yield "experts", scaled(share, in_model(self.cluster, form))
         elif not row.flops:
@@ -141,12 +147,14 @@ class Expected:
         return first
 
     def traffic(self, moved: Num, launches: Num) -> Share:
-        """Element-wise work that moves so many bytes."""
-        found = self.times.model("add", self.times.plain)
-        model = found.fitted.model
-        seconds = launches * (model.launch + model.row) + traffic_time(
-            model, self.times.device(self.times.plain), moved
-        )
+        """Element-wise work that moves so many bytes: what the last-level cache holds of them as measured on tensors of that size, the rest at
+        the share of the memory's bandwidth that large transfers reach."""
+        found, plain = self.times.model("add", self.times.plain), self.times.plain
+        model, device = found.fitted.model, self.times.device(plain)
+        share = self.times.model("matmul", plain).fitted.model.bandwidth
+        near = fits(moved, device.cache)
+        streamed = (1.0 - near) * maximum(moved / (device.bandwidth * share), traffic_time(model, device, moved))
+        seconds = launches * (model.launch + model.row) + near * traffic_time(model, device, moved) + streamed
         return shared(KernelTime("element-wise", seconds, found))
 
 
