@@ -75,6 +75,10 @@ class Trainer:
         ("fused", "apart", "shares"),
         "apart",
     )
+    narrow_gradients: str = choice(
+        "whether gradients in 16 bits stay beside the sums in fp32", ("no", "yes"), "no"
+    )
+    moments: str = choice("format of the optimizer's moments", ("fp32", "bf16"), "fp32")
     wide_copy: str = choice("whether narrow gradients are copied to fp32 for the optimizer", ("no", "yes"), "no")
     reduces: str = choice(
         "gradients over data-parallel ranks: while the last micro-batch goes back, or after it",
@@ -101,18 +105,18 @@ class Trainer:
     clips: str = choice("whether the norm of all gradients is computed before the update", ("yes", "no"), "yes")
     pads_vocabulary: Num = spec("multiple to which the vocabulary is padded on each rank", default=128, most=1e6)
     logit_copies: Num = spec(
-        "copies of the logits in fp32 that are there at once beside those in 16 bits",
-        default=2.0,
+        "copies of the logits in fp32 that are there at once beside those in 16 bits and what the loss keeps",
+        default=0.0,
         least=0.0,
         most=10.0,
         whole=False,
     )
-    workspace: Num = spec("of matmul libraries", unit="B", default=0.0, least=0.0, most=1e12, whole=False)
+    workspace: Num = spec("of matmul libraries", unit="B", default=72e6, least=0.0, most=1e12, whole=False)
     framework: Num = spec(
-        "the driver's context and buffers for messages", unit="B", default=0.0, least=0.0, most=1e12, whole=False
+        "the driver's context and buffers for messages", unit="B", default=1.5e9, least=0.0, most=1e12, whole=False
     )
     fragmentation: Num = spec(
-        "share of what is allocated that the allocator holds besides", default=0.0, least=0.0, most=1.0, whole=False
+        "share of what is allocated that the allocator holds besides", default=0.1, least=0.0, most=1.0, whole=False
     )
     sources: tuple[str, ...] = ()
 

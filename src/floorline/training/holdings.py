@@ -11,7 +11,7 @@ from floorline.blocks.stage import STAGE
 from floorline.layout import Walk
 from floorline.letters import Numbers, Product
 from floorline.num import Num, total
-from floorline.parallel.plan import Plan
+from floorline.parallel.plan import Plan, present
 from floorline.step import Step
 from floorline.tensor import Tensor
 
@@ -65,7 +65,10 @@ def held(block: Block, numbers: Numbers, cut: Plan, times: Num, known: frozenset
 
 
 def holdings(step: Step) -> Holdings:
-    """The weights of a model on one rank; a tied head has a copy of the table on the last stage, which the stage pays for."""
+    """The weights of a model on one rank; where a pipeline has several stages, a tied head has its own copy of the table.
+
+    Source: Megatron-LM, megatron/core/models/common/language_module/language_module.py, setup_embeddings_and_output_layer.
+    """
     layers = step.model.layers()
     layer: list[Held] = []
     before: list[Held] = []
@@ -79,6 +82,7 @@ def holdings(step: Step) -> Holdings:
             layer += held(stack.block, numbers, step.cut(stack), stack.stored / layers, known)
             seen = True
         else:
-            (after if seen else before).extend(held(stack.block, numbers, step.cut(stack), stack.stored, known))
+            fresh = known if not (seen and present(step.parallelism.pp)) else frozenset()
+            (after if seen else before).extend(held(stack.block, numbers, step.cut(stack), stack.stored, fresh))
         known = known | {t.name for t in stack.block.weights() if t.is_shared}
     return Holdings(tuple(layer), tuple(before), tuple(after))

@@ -32,7 +32,7 @@ from floorline.validation.cases import Case
 FRAMEWORKS = {
     "megatron-deepspeed": "megatron-deepspeed",
     "megatron-core": "megatron-core",
-    "megatron-bridge": "megatron-core",
+    "megatron-bridge": "megatron-bridge",
     "megatron-kwai": "megatron-kwai",
     "megatron-lm": "megatron-lm-2021",
     "nemo megatron": "nemo-2022",
