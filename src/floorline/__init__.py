@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from floorline.specs.engine import Engine as Engine
     from floorline.specs.parallelism import Parallelism as Parallelism
     from floorline.specs.precision import Precision as Precision
+    from floorline.specs.recipe import Recipe as Recipe
+    from floorline.specs.trainer import Trainer as Trainer
     from floorline.specs.workload import Decode as Decode
     from floorline.specs.workload import Encode as Encode
     from floorline.specs.workload import Generate as Generate
@@ -50,6 +52,8 @@ PUBLIC = {
     "Assumptions": "specs.assumptions",
     "Parallelism": "specs.parallelism",
     "Precision": "specs.precision",
+    "Recipe": "specs.recipe",
+    "Trainer": "specs.trainer",
     "Decode": "specs.workload",
     "Encode": "specs.workload",
     "Generate": "specs.workload",

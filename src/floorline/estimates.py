@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -33,8 +33,11 @@ from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
+from floorline.specs.recipe import Recipe
+from floorline.specs.trainer import Trainer
 from floorline.specs.workload import Decode, Encode, Generate, Prefill, Serve, Train, Workload, longest
 from floorline.step import Step, generating, single
+from floorline.training.estimate import TrainingEstimate, estimate_training
 from floorline.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -219,6 +222,22 @@ class Estimate(Result):
         }
 
 
+@overload
+def estimate(  # type: ignore[overload-overlap]
+    model: object,
+    workload: Train,
+    cluster: Cluster | str,
+    *,
+    parallelism: Parallelism | None = None,
+    precision: Precision | str | None = None,
+    assumptions: Assumptions | None = None,
+    engine: Engine | Trainer | str | None = None,
+    max_num_batched_tokens: Num | None = None,
+    recipe: Recipe | None = None,
+) -> TrainingEstimate: ...
+
+
+@overload
 def estimate(
     model: object,
     workload: Workload,
@@ -227,18 +246,34 @@ def estimate(
     parallelism: Parallelism | None = None,
     precision: Precision | str | None = None,
     assumptions: Assumptions | None = None,
-    engine: Engine | str | None = None,
+    engine: Engine | Trainer | str | None = None,
     max_num_batched_tokens: Num | None = None,
-) -> Estimate:
-    """Times and memory of a workload.
+    recipe: Recipe | None = None,
+) -> Estimate: ...
+
+
+def estimate(
+    model: object,
+    workload: Workload,
+    cluster: Cluster | str,
+    *,
+    parallelism: Parallelism | None = None,
+    precision: Precision | str | None = None,
+    assumptions: Assumptions | None = None,
+    engine: Engine | Trainer | str | None = None,
+    max_num_batched_tokens: Num | None = None,
+    recipe: Recipe | None = None,
+) -> Estimate | TrainingEstimate:
+    """Times and memory of a workload: of one optimizer step for ``Train``.
 
     model        a Transformer, or what ``load_model`` takes
-    workload     Prefill, Decode, Generate, Serve or Encode; numbers may be arrays that broadcast
+    workload     Prefill, Decode, Generate, Serve, Encode or Train; numbers may be arrays that broadcast
     cluster      from ``load_cluster``, or a name: as many of it as the plan takes
     parallelism  degrees; the default is one device
     precision    formats; the default is the model's own
     assumptions  of the serial time
     engine       of the expected time and the memory, or its name; default: the median over engines, in a captured graph
+    recipe       of training: optimizer, recomputation, offload, adapters
     raises       BadInput for values that make no sense; a plan that breaks a rule is nan with a reason instead
 
     >>> import floorline
@@ -247,6 +282,21 @@ def estimate(
     True
     """
     known(workload)
+    if isinstance(workload, Train):
+        if isinstance(engine, Engine):
+            raise BadInput(f"{engine.name} serves; expected a framework that trains, such as engine='megatron-core'")
+        return estimate_training(
+            model,
+            workload,
+            cluster,
+            parallelism=parallelism,
+            precision=precision,
+            recipe=recipe,
+            assumptions=assumptions,
+            engine=engine,
+        )
+    if isinstance(engine, Trainer) or recipe is not None:
+        raise BadInput(f"a recipe or a framework that trains goes with Train, and this is {type(workload).__name__}")
     made = load_model(model)
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
@@ -288,7 +338,7 @@ def known(workload: object) -> None:
     """
     if not isinstance(workload, Prefill | Decode | Generate | Serve | Encode | Train):
         raise BadInput(
-            f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve or Encode"
+            f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve, Encode or Train"
         )
 
 
@@ -340,10 +390,6 @@ def steps(
         prefill = steps(model, prompt, plan, precision, attention)
         (name, step, _), *_ = steps(model, first, plan, precision, attention)
         return (*prefill, (name, step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
-    if isinstance(workload, Train):
-        raise BadInput(
-            "a training step has counts but no time yet: use count() with Train, estimate() with Prefill, Decode, Generate, Encode"
-        )
     step = single(model, workload, plan, precision, attention)
     name = "decode" if step.decoding else "encode" if isinstance(workload, Encode) else "prefill"
     return ((name, replace(step, batch=spread(step.batch, plan.dp)), None),)

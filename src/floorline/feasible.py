@@ -10,7 +10,7 @@ from floorline.errors import BadInput
 from floorline.num import Num, all_true, ceil, largest
 from floorline.rules import broken, first_reason
 from floorline.specs.parallelism import Parallelism
-from floorline.specs.workload import Workload, fewest_tokens
+from floorline.specs.workload import Train, Workload, fewest_tokens
 from floorline.step import reach
 from floorline.transformer import Transformer
 
@@ -36,6 +36,7 @@ def check(
         "tokens": fewest_tokens(workload),
         "positions": model.max_positions if model.learned_positions and model.max_positions is not None else np.inf,
     }
+    asked |= trained(workload, plan) if isinstance(workload, Train) else NO_TRAINING
     shapes = model.shapes()
     asked["most_experts"] = largest(shape["experts"] for shape in shapes)
     first, *others = ({**asked, **shape} for shape in shapes)
@@ -45,6 +46,19 @@ def check(
         values = values if np.any(index >= 0) else shape
         feasible, index = feasible & suits, np.where(index >= 0, index, reasons)
     return feasible, index, values
+
+
+NO_TRAINING: dict[str, Num] = {"sequences": 1.0, "round": 1.0, "chunks": 1.0}
+"""What the rules of training see where nothing is trained."""
+
+
+def trained(workload: Train, plan: Parallelism) -> dict[str, Num]:
+    """What the rules of training see: sequences of a step, those of one round of micro-batches, and chunks of a stage."""
+    return {
+        "sequences": workload.global_batch,
+        "round": workload.micro_batch * plan.dp,
+        "chunks": plan.virtual_stages,
+    }
 
 
 def hold(model: Transformer, workload: Workload, devices: Num, plan: Parallelism) -> None:

@@ -91,9 +91,11 @@ FORMAT = (
         "--quantization",
         "the model's own",
     ),
-    *(replace(f, default="that of --dtype") for f in of_spec(Precision) if f.name != "gradients"),
+    *(replace(f, default="that of --dtype") for f in of_spec(Precision) if f.name not in ("gradients", "matmuls")),
 )
-PLAN = of_spec(Parallelism, skip=("zero_stage", "extra"))
+TRAINING_ONLY = ("zero_stage", "virtual_stages", "schedule", "ends_as_layers", "shard_ranks")
+"""Parts of a plan that only training has."""
+PLAN = of_spec(Parallelism, skip=(*TRAINING_ONLY, "extra"))
 
 
 def build(spec: type, given: Given) -> Any:
@@ -117,6 +119,8 @@ def one(item: Field[Any], text: str) -> Any:
     flag = flag_name(item.name)
     if "options" in item.metadata:
         check_choice(item, text, flag)
+        return text
+    if "text" in item.metadata:
         return text
     if item.metadata["unit"] in WITH_UNIT and text.strip()[-1:].isalpha():
         return checked(item, parse(text, item.metadata["unit"], flag), flag)

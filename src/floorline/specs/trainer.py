@@ -75,9 +75,7 @@ class Trainer:
         ("fused", "apart", "shares"),
         "apart",
     )
-    narrow_gradients: str = choice(
-        "whether gradients in 16 bits stay beside the sums in fp32", ("no", "yes"), "no"
-    )
+    narrow_gradients: str = choice("whether gradients in 16 bits stay beside the sums in fp32", ("no", "yes"), "no")
     moments: str = choice("format of the optimizer's moments", ("fp32", "bf16"), "fp32")
     wide_copy: str = choice("whether narrow gradients are copied to fp32 for the optimizer", ("no", "yes"), "no")
     reduces: str = choice(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
 from floorline import program
 from floorline.blocks.stage import STAGE
 from floorline.formulas.training import palm_flops_per_token, six_n_d
@@ -13,11 +11,12 @@ from floorline.num import Num, number
 from floorline.parallel.plan import plan
 from floorline.result import Result
 from floorline.specs.parallelism import Parallelism
+from floorline.specs.precision import Precision
+from floorline.specs.recipe import Recipe
+from floorline.specs.workload import Train
 from floorline.step import Step, trained
 from floorline.training.parts import policies
-
-if TYPE_CHECKING:
-    from floorline.training.estimate import TrainingEstimate
+from floorline.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -65,19 +64,19 @@ def amount(step: Step, attention: str, fusion: str, policy: str) -> Num:
     return summed
 
 
-def flops(e: TrainingEstimate) -> Flops:
-    """FLOP of an estimate's step by convention."""
-    one = trained(e.model, replace(e.workload, micro_batch=1.0, global_batch=1.0), Parallelism(), e.precision, "full")
-    sequences, layers = e.workload.global_batch, e.model.layers()
+def flops(model: Transformer, workload: Train, precision: Precision, recipe: Recipe, fusion: str) -> Flops:
+    """FLOP of a step by convention."""
+    one = trained(model, replace(workload, micro_batch=1.0, global_batch=1.0), Parallelism(), precision, "full")
+    sequences, layers = workload.global_batch, model.layers()
     hardware: Num = 0.0
-    for policy, share in policies(e.recipe, layers):
-        hardware = hardware + amount(one, "causal", e.fusion, policy) * share
-    count = e.model.parameter_count()
-    sizes = e.model.sizes
+    for policy, share in policies(recipe, layers):
+        hardware = hardware + amount(one, "causal", fusion, policy) * share
+    count = model.parameter_count()
+    sizes = model.sizes
     heads = number(sizes.get("K", 0.0)) * sizes.get("G", 1.0)
-    tokens = sequences * e.workload.seq_len
-    active = count.active_per_token - count.embedding + untied(e)
-    palm = palm_flops_per_token(active, layers, heads, sizes.get("H", 0.0), e.workload.seq_len) * tokens
+    tokens = sequences * workload.seq_len
+    active = count.active_per_token - count.embedding + multiplying(model)
+    palm = palm_flops_per_token(active, layers, heads, sizes.get("H", 0.0), workload.seq_len) * tokens
     return Flops(
         full=amount(one, "full", "unfused", "none") * sequences,
         causal=amount(one, "causal", "unfused", "none") * sequences,
@@ -87,8 +86,8 @@ def flops(e: TrainingEstimate) -> Flops:
     )
 
 
-def untied(e: TrainingEstimate) -> Num:
+def multiplying(model: Transformer) -> Num:
     """Parameters of a table that is the output matrix too: it multiplies, so that formulas count it [-]."""
-    ends = [s.block for s in e.model.stacks if not s.is_layer]
+    ends = [s.block for s in model.stacks if not s.is_layer]
     tied = any(t.name == "/We" for block in ends if block.name == "head" for op in block.ops for t in op.weights)
-    return number(e.model.sizes["V"]) * e.model.sizes["D"] if tied else 0.0
+    return number(model.sizes["V"]) * model.sizes["D"] if tied else 0.0

@@ -156,7 +156,8 @@ class TrainingEstimate(Result):
     @cached_property
     def floor_s(self) -> Num:
         """What physics allows [s]."""
-        return least_time(self)
+        plan, formats = self.parallelism, self.precision
+        return least_time(self.flops.causal, self.cluster, plan, formats, self.holdings, self.stages.first, self.state)
 
     @property
     def tokens(self) -> Num:
@@ -173,7 +174,7 @@ class TrainingEstimate(Result):
     @cached_property
     def flops(self) -> Flops:
         """FLOP of a step by convention."""
-        return flops(self)
+        return flops(self.model, self.workload, self.precision, self.recipe, self.fusion)
 
     @property
     def peak(self) -> Num:

@@ -15,7 +15,7 @@ from floorline.catalogue.clusters import load_cluster
 from floorline.counts import count
 from floorline.errors import BadInput
 from floorline.estimates import Estimate, estimate
-from floorline.num import Num, maximum
+from floorline.num import Num, maximum, total
 from floorline.specs.accelerator import Accelerator
 from floorline.specs.cluster import Cluster
 from floorline.specs.precision import Precision
@@ -137,10 +137,15 @@ def training_step(case: Case, folder: Path | None) -> Found:
     model, formats = plain_model(case, folder), precision_of(case)
     work = Train(micro_batch=1, global_batch=1, seq_len=case.number("seq_len"))
     made = count(model, work, "causal", fusion="flash", precision=replace(formats, kv_cache=formats.activations))
-    least = 2.0 * made.forward if case.word("adapter") else 3.0 * made.forward
+    forward, sequences = made.forward, case.number("global_batch", case.number("micro_batch", 1.0))
+    if not case.word("global_batch"):  # one layer alone
+        layers = {stack.block.name for stack in model.stacks if stack.is_layer}
+        own = [o for o in made.operators if o.part == "forward" and o.name.partition(".")[0] in layers]
+        forward = total(o.flops for o in own)
+    least = 2.0 * forward if case.word("adapter") else 3.0 * forward
     device = machine_of(case).accelerator
     rate = maximum(device.fastest(formats.activations), device.fastest(formats.weights))
-    return float(least * case.number("global_batch") / rate), "compute"
+    return float(least * sequences / rate), "compute"
 
 
 def training_rate(case: Case, folder: Path | None) -> Found:
@@ -150,6 +155,18 @@ def training_rate(case: Case, folder: Path | None) -> Found:
     return tokens / seconds / case.number("devices", 1.0), bound
 
 
+def training_share(case: Case, folder: Path | None) -> Found:
+    """The share of the peak, or the rate, of arithmetic that a source counts, at most: all of it, whatever it counts."""
+    device = load_cluster(case.word("accelerator")).accelerator
+    formats = precision_of(case)
+    rate = maximum(device.fastest(formats.activations), device.fastest(formats.weights))
+    whole = 1.0 if case.metric == "mfu" else float(rate)
+    return COUNTED_TWICE * whole, "compute"
+
+
+COUNTED_TWICE = 2.0
+"""By how much a source's count may exceed what must be computed: the full square of attention, where a mask leaves half."""
+
 FLOORS: dict[str, Callable[[Case, Path | None], Found]] = {
     "ttft_s": time_to_first_token,
     "tpot_s": time_per_token,
@@ -158,6 +175,8 @@ FLOORS: dict[str, Callable[[Case, Path | None], Found]] = {
     "output_tokens_per_s": output_rate,
     "step_time_s": training_step,
     "tokens_per_s_per_device": training_rate,
+    "mfu": training_share,
+    "model_flops_per_device": training_share,
 }
 """Metric → its bound."""
 

@@ -20,6 +20,8 @@ RATES = (
     "prefill_tokens_per_s",
     "tokens_per_s_per_device",
     "images_per_s",
+    "mfu",
+    "model_flops_per_device",
 )
 """Metrics that are larger where a run is faster."""
 

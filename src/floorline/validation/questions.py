@@ -21,10 +21,11 @@ def question(case: Case) -> str:
     >>> question(Case({"kind": "inference", "load": "closed", "metric": "tpot_s"}))
     'closed loop, time per token'
     """
+    training = "training, " if case.word("kind") == "training" else ""
     if case.metric in ("peak_memory_bytes", "out_of_memory"):
-        return "peak memory" if case.metric == "peak_memory_bytes" else "out of memory"
+        return training + ("peak memory" if case.metric == "peak_memory_bytes" else "out of memory")
     if case.word("kind") != "inference":
-        return {"encoder": "encoder"}.get(case.word("kind"), case.word("kind"))
+        return case.word("kind")
     load = LOADS.get(case.word("load"), "")
     if load:
         return load + {"tpot_s": ", time per token", "ttft_s": ", time to first token"}.get(case.metric, "")

@@ -21,8 +21,8 @@ from floorline.validation import cases as case_table
 from floorline.validation.case_floors import floor as case_floor
 from floorline.validation.case_memory import METRICS, Verdicts, verdicts
 from floorline.validation.case_memory import expected as expected_memory
-from floorline.validation.case_times import METRICS as TIMES
 from floorline.validation.case_times import expected as expected_time
+from floorline.validation.case_training import expected as expected_training
 from floorline.validation.questions import question
 
 One = TypeVar("One")
@@ -216,7 +216,7 @@ def of_case(case: case_table.Case, folder: Path | None) -> Row:
         value = case.value
         if not 0.0 < value < float("inf"):
             raise BadInput(f"value is {case.word('value')!r}; expected more than zero and less than infinity")
-        if case.metric in METRICS and case.word("kind") != "training":
+        if case.metric in METRICS:
             return of_memory(case, folder)
         bound, _ = case_floor(case, folder)
         if not 0.0 <= bound < float("inf"):
@@ -228,17 +228,27 @@ def of_case(case: case_table.Case, folder: Path | None) -> Row:
     beaten = value > bound * (1.0 + ROUNDING) if case.is_rate else value < bound * (1.0 - ROUNDING)
     row = Row(*head, value, bound, beaten, "", case.is_rate)
     row = replace(row, question=question(case), judged=case.word("judged") != "no")
-    return of_time(row, case, folder) if case.metric in TIMES and case.word("kind") in PRICED else row
+    known = EXPECTED.get(case.word("kind"))
+    return row if known is None else of_time(row, case, folder, known)
 
 
-PRICED = ("inference", "encoder")
-"""Kinds of cases whose times are expected; of others only the floor is known."""
+EXPECTED: dict[str, Callable[[case_table.Case, Path | None], tuple[float, float, float]]] = {
+    "inference": expected_time,
+    "encoder": expected_time,
+    "training": expected_training,
+}
+"""Kind of case → what is expected of it; of others only the floor is known."""
 
 
-def of_time(row: Row, case: case_table.Case, folder: Path | None) -> Row:
+def of_time(
+    row: Row,
+    case: case_table.Case,
+    folder: Path | None,
+    known: Callable[[case_table.Case, Path | None], tuple[float, float, float]],
+) -> Row:
     """A case with what is expected of its software, never beyond its bound; with a reason where nothing is."""
     try:
-        middle, low, high = expected_time(case, folder)
+        middle, low, high = known(case, folder)
     except FloorlineError as error:
         return replace(row, reason=f"its floor alone: {error}")
     assert row.floor is not None
@@ -249,11 +259,15 @@ def of_time(row: Row, case: case_table.Case, folder: Path | None) -> Row:
 
 def of_memory(case: case_table.Case, folder: Path | None) -> Row:
     """A case of memory and what is expected of its software; one that did not fit is expected to be 1, or 0, without an error."""
-    hoped = expected_memory(case, folder)
+    if case.word("kind") == "training":
+        middle, low, high = expected_training(case, folder)
+    else:
+        hoped = expected_memory(case, folder)
+        middle, low, high = hoped.value, hoped.low, hoped.high
     row = Row(case.name, case.word("source"), case.metric, case.value, None, False, "")
     row = replace(row, question=question(case), judged=case.word("judged") != "no")
-    error = None if case.metric == "out_of_memory" else float(np.log(hoped.value / case.value))
-    return replace(row, expected=hoped.value, low=hoped.low, high=hoped.high, error=error)
+    error = None if case.metric == "out_of_memory" else float(np.log(middle / case.value))
+    return replace(row, expected=middle, low=low, high=high, error=error)
 
 
 def of_kernels(kernels: table.Kernels) -> list[Row]:

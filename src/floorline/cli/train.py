@@ -1,0 +1,250 @@
+"""``floorline train``: an optimizer step of any plan, its memory, and what a whole run costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from floorline.calibrate.files import shipped
+from floorline.catalogue.trainers import load_trainer
+from floorline.cli.command import Command, Flag, Given
+from floorline.cli.flags import HARDWARE, build, cluster, of_spec, one, parallelism
+from floorline.cli.infer import network, unknown_network
+from floorline.cli.model import JSON, MODEL, READ, load
+from floorline.cli.output import bold, note, print_json, scalar, table
+from floorline.errors import BadInput, Infeasible
+from floorline.estimates import estimate
+from floorline.phases import Time
+from floorline.report import envelope
+from floorline.specs.assumptions import Assumptions
+from floorline.specs.parallelism import Parallelism
+from floorline.specs.precision import FORMATS, Precision
+from floorline.specs.recipe import Recipe
+from floorline.specs.run import Run
+from floorline.specs.workload import Train
+from floorline.training.estimate import TrainingEstimate, training_precision
+from floorline.training.runs import RunCost, whole_run
+from floorline.transformer import Transformer
+from floorline.units import DECIMAL, gib, integer, scaled, seconds
+
+TRAINER = Flag(
+    "engine",
+    ("--engine", "--framework"),
+    "framework whose kernels, overlap and memory are assumed: megatron-core, megatron-lm-2021, megatron-deepspeed, fsdp, torchtitan, "
+    "llm-foundry, nanogpt, llm.c, transformers …",
+    "any",
+)
+DTYPE = Flag(
+    "dtype",
+    ("--dtype",),
+    f"format of weights and activations, or of what linear layers multiply: {', '.join(FORMATS)}",
+    "bf16",
+)
+PLAN = of_spec(Parallelism, skip=("extra",))
+ASSUMED = of_spec(Assumptions, skip=("fusion",))
+FLAGS = (
+    JSON,
+    *READ,
+    *of_spec(Train),
+    *of_spec(Recipe),
+    *HARDWARE,
+    *PLAN,
+    DTYPE,
+    *(f for f in of_spec(Precision) if f.name in ("gradients", "matmuls")),
+    *ASSUMED,
+    TRAINER,
+    *of_spec(Run),
+    Flag("check", ("--check",), "exit with 1 where it does not fit", switch=True),
+)
+
+
+def precision(given: Given, model: Transformer, engine: str | None) -> Precision:
+    """Formats of a training run.
+
+    raises BadInput for a format that nobody knows
+    """
+    name = given.get("dtype")
+    name = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}.get(name or "", name)
+    if name is not None and name not in FORMATS:
+        raise BadInput(f"--dtype is {name[:40]!r}; expected one of {', '.join(FORMATS)}")
+    base = training_precision(name, load_trainer(engine), model.format)
+    own = {
+        f: one(Precision.__dataclass_fields__[f], given[f])
+        for f in ("gradients", "matmuls")
+        if given.get(f) is not None
+    }
+    return replace(base, **own)
+
+
+def answer(model: str, given: Given) -> TrainingEstimate:
+    """The estimate that some flags ask for.
+
+    raises Infeasible where the plan breaks a rule
+    """
+    made = load(model, given)
+    plan = parallelism(given)
+    formats = precision(given, made, given.get("engine"))
+    asked = given if given.get("global_batch") is not None else {**given, "global_batch": usual_batch(given, plan)}
+    workload: Train = build(Train, asked)
+    result = estimate(
+        made,
+        workload,
+        cluster(given, plan, formats.activations),
+        parallelism=plan,
+        precision=formats,
+        recipe=build(Recipe, given),
+        assumptions=build(Assumptions, given),
+        engine=given.get("engine"),
+    )
+    if result.reason:
+        raise Infeasible(result.reason)
+    return result
+
+
+def usual_batch(given: Given, plan: Parallelism) -> str:
+    """One micro-batch on each data-parallel rank, and as many as there are pipeline stages."""
+    micro = float(given.get("micro_batch") or 1.0)
+    return repr(micro * scalar(plan.dp) * scalar(plan.pp))
+
+
+def train(model: str, given: Given) -> int:
+    """One optimizer step of a model: its time with what it is spent on, tokens a second, utilisation under each convention, and the memory of
+    each kind of pipeline stage; with --tokens days, device-hours, money and energy of the whole run."""
+    e = answer(model, given)
+    run = whole_run(e, build(Run, given))
+    if given["json"]:
+        print_json(as_json(model, given, e, run))
+    else:
+        show(e)
+        show_run(run)
+        for remark in remarks(e):
+            note(remark)
+    return 1 if given["check"] and not e.fits() else 0
+
+
+def as_json(model: str, given: Given, e: TrainingEstimate, run: RunCost | None) -> dict[str, Any]:
+    """The whole answer."""
+    head = {
+        "parallelism": e.parallelism,
+        "precision": e.precision,
+        "assumptions": e.assumptions,
+        "provenance": {
+            "model": e.model.source,
+            "hardware": e.cluster.accelerator.title,
+            "calibrations": calibrations(e),
+        },
+    }
+    return envelope("train", {**given, "model": model}, {**e.to_dict(), "run": run}, **head)
+
+
+def calibrations(e: TrainingEstimate) -> dict[str, str]:
+    """The calibrations that the expected times come from, each with its digest."""
+    found: dict[str, str] = {}
+    for name in e.expected.whole.accelerators if e.expected else ():
+        calibration = shipped(name)
+        found[name] = calibration.digest if calibration else ""
+    return found
+
+
+def between(t: Time) -> str:
+    """The interval of a time."""
+    return "–" if t.low is None or t.high is None else f"{seconds(scalar(t.low))} to {seconds(scalar(t.high))}"
+
+
+def show(e: TrainingEstimate) -> None:
+    """The answer as tables."""
+    w, device, t, p = e.workload, e.cluster.accelerator, e.step_time, e.parallelism
+    print(bold(f"{e.model.name} on {scalar(p.devices):.0f} × {device.title}, {e.trainer.title}"))
+    print(
+        f"{integer(scalar(w.global_batch))} sequences of {integer(scalar(w.seq_len))} tokens a step: "
+        f"{integer(scalar(e.micro_batches))} micro-batches of {integer(scalar(w.micro_batch))} on each of "
+        f"{integer(scalar(p.dp))} data-parallel ranks\n"
+    )
+    expected = "–" if t.expected is None else seconds(scalar(t.expected))
+    rates = {name: "–" if value is None else f"{scalar(value):.4g} /s" for name, value in e.tokens_per_s.items()}
+    span = (
+        "–"
+        if e.tokens_per_s["low"] is None
+        else f"{scalar(e.tokens_per_s['low']):.4g} to {scalar(e.tokens_per_s['high']):.4g}"
+    )
+    rows = [
+        ("step", seconds(scalar(t.floor)), expected, between(t), seconds(scalar(t.serial))),
+        ("tokens", rates["ceiling"], rates["expected"], span, rates["serial"]),
+    ]
+    print(table(["", "floor", "expected", "90 % interval", "serial"], rows))
+    found = e.expected or e.serial
+    whole = scalar(found.seconds)
+    spent = sorted(((scalar(s), name) for name, s in found.breakdown.items() if scalar(s) > 0.0), reverse=True)
+    shares = [(name, seconds(each), f"{each / whole:.1%}") for each, name in spent]
+    print("\n" + table(["spent on", "", ""], shares))
+    used = [(CONVENTIONS[name], f"{scalar(value):.1%}") for name, value in e.utilisation().items()]
+    print("\n" + table(["utilisation of " + scaled(scalar(e.peak), DECIMAL, "FLOP/s"), ""], used))
+    show_memory(e)
+
+
+CONVENTIONS = {
+    "full": "MFU, every operator, full attention",
+    "causal": "MFU, every operator, what the mask leaves",
+    "palm": "MFU, PaLM's formula",
+    "six_n_d": "MFU, 6ND",
+    "hardware": "HFU, what is computed, recomputation included",
+    "hardware_full": "HFU, the same with full attention",
+}
+
+
+def show_memory(e: TrainingEstimate) -> None:
+    """Memory of each kind of stage, and whether it fits."""
+    kinds = [
+        (n, s, e.memory[n])
+        for n, s in zip(("first", "middle", "last"), e.stages.all, strict=True)
+        if scalar(s.exists) > 0.0
+    ]
+    heads = (
+        ["memory of a device"] + [f"{name} stage" for name, _, _ in kinds]
+        if len(kinds) > 1
+        else ["memory of a device", ""]
+    )
+    rows = [(kind, *(gib(scalar(m.kinds[kind])) for _, _, m in kinds)) for kind in kinds[0][2].kinds]
+    rows.append(("total", *(gib(scalar(m.total)) for _, _, m in kinds)))
+    print("\n" + table(heads, rows))
+    room = scalar(e.cluster.accelerator.usable)
+    if not bool(e.fits()):
+        print(f"does not fit: {gib(scalar(e.peak_memory))} of {gib(room)}; 'floorline fit --train' says what would")
+    print(f"checkpoint {scaled(scalar(e.checkpoint), DECIMAL, 'B')}")
+
+
+def show_run(run: RunCost | None) -> None:
+    """What a whole run costs."""
+    if run is None:
+        return
+    money = "" if run.usd is None else f", {scalar(run.usd):,.0f} USD"
+    energy = "" if run.joules is None else f", at most {scalar(run.joules) / 3.6e9:,.1f} MWh"
+    print(
+        f"\n{scalar(run.tokens):.4g} tokens: {integer(round(scalar(run.steps)))} steps, {scalar(run.days):.2f} days "
+        f"(failures leave {scalar(run.available):.1%}), {scalar(run.device_hours):,.0f} device-hours{money}{energy}"
+    )
+    print(f"6ND: {scalar(run.six_n_d):.4g} FLOP; Chinchilla: {scalar(run.chinchilla_tokens):.4g} tokens")
+
+
+def remarks(e: TrainingEstimate) -> list[str]:
+    """What a reader of the numbers should know."""
+    found = [
+        "floor: no framework takes less on the data sheet's figures; serial: each launch by the roofline, one after another"
+    ]
+    if e.expected is None:
+        device = e.cluster.accelerator
+        return [*found, f"expected times: no model of {device.name}'s kernels is known; shares are of the serial time"]
+    whole = e.expected.whole
+    width = float(np.exp(whole.form))
+    found.append(
+        f"expected: {e.trainer.title}; kernel models fitted to measured kernels of {', '.join(whole.accelerators)}; the interval has 90 % of "
+        f"their errors, and a factor of {width:.2f} either way for what kernels measured alone leave out"
+    )
+    if scalar(e.parallelism.devices) > 1.0:
+        found += [f"messages: {network(e.cluster)}; of each device one way", *unknown_network(e.cluster)]
+    return found
+
+
+command = Command(train, FLAGS, MODEL)
