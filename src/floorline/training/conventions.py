@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
 from floorline import program
 from floorline.blocks.stage import STAGE
 from floorline.formulas.training import palm_flops_per_token, six_n_d

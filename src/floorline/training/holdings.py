@@ -10,8 +10,8 @@ from floorline.block import Block
 from floorline.blocks.stage import STAGE
 from floorline.layout import Walk
 from floorline.letters import Numbers, Product
-from floorline.num import Num, total
-from floorline.parallel.plan import Plan, present
+from floorline.num import Num, number, total, where
+from floorline.parallel.plan import Plan
 from floorline.step import Step
 from floorline.tensor import Tensor
 
@@ -64,6 +64,14 @@ def held(block: Block, numbers: Numbers, cut: Plan, times: Num, known: frozenset
         yield Held(total(counts), numbers.ranks(shared) if shared else 1.0)
 
 
+def copied(block: Block, numbers: Numbers, cut: Plan, times: Num, known: frozenset[str]) -> Iterator[Held]:
+    """Weights of the whole model that another stage has too."""
+    for t, axes, shared in local_weights(block, cut):
+        if t.is_shared and t.name in known:
+            ranks = numbers.ranks(shared) if shared else 1.0
+            yield Held(numbers.value(Product(1.0, t.letters, axes=axes)) * times, ranks)
+
+
 def holdings(step: Step) -> Holdings:
     """The weights of a model on one rank; where a pipeline has several stages, a tied head has its own copy of the table.
 
@@ -82,7 +90,9 @@ def holdings(step: Step) -> Holdings:
             layer += held(stack.block, numbers, step.cut(stack), stack.stored / layers, known)
             seen = True
         else:
-            fresh = known if not (seen and present(step.parallelism.pp)) else frozenset()
-            (after if seen else before).extend(held(stack.block, numbers, step.cut(stack), stack.stored, fresh))
+            (after if seen else before).extend(held(stack.block, numbers, step.cut(stack), stack.stored, known))
+            if seen:
+                again = where(number(step.parallelism.pp) > 1.0, 1.0, 0.0)
+                after += copied(stack.block, numbers, step.cut(stack), again, known)
         known = known | {t.name for t in stack.block.weights() if t.is_shared}
     return Holdings(tuple(layer), tuple(before), tuple(after))
