@@ -13,7 +13,6 @@ from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.catalogue.trainers import load_trainer
 from floorline.errors import NoModel
-from floorline.expected import Expectation
 from floorline.feasible import check
 from floorline.formulas.training import model_flops_utilisation
 from floorline.num import Num, ceil, maximum, where
@@ -31,13 +30,14 @@ from floorline.step import Step, trained
 from floorline.training.conventions import Flops, flops
 from floorline.training.floors import least_time
 from floorline.training.holdings import Holdings, holdings
-from floorline.training.memory import TrainingMemory, fullest, kept, training_memory
+from floorline.training.memory import Kept, TrainingMemory, fullest, kept, training_memory
+from floorline.training.offload import updating_on_host, waiting
 from floorline.training.parts import Parts, parts
 from floorline.training.pricing import Expected, Pricing, Serial
 from floorline.training.software import engine as engine_of
 from floorline.training.software import fusion as fusion_of
-from floorline.training.stages import Stages, stages
-from floorline.training.step_time import StepTime, step_time, updating
+from floorline.training.stages import Stage, Stages, stages
+from floorline.training.step_time import StepTime, step_time, trained_weights, updating
 from floorline.training.updates import State, state
 from floorline.training.work import Work
 from floorline.transformer import Transformer
@@ -117,12 +117,25 @@ class TrainingEstimate(Result):
 
     def priced(self, price: Pricing, launch_time: Num) -> StepTime:
         """The step, priced in a way."""
-        found = self.parts(price)
-        nothing = Expectation({}, 0.0, asked="training")
-        layers, plan = self.model.layers(), self.parallelism
-        time = step_time(found, self.stages, layers, self.micro_batches, plan, self.trainer, nothing, launch_time)
+        found, layers, plan = self.parts(price), self.model.layers(), self.parallelism
+        time = step_time(
+            found, self.stages, layers, self.micro_batches, plan, self.trainer, launch_time, self.waiting_for_host
+        )
+        device = self.cluster.accelerator
+        on_host = self.recipe.offload_optimizer == "yes"
         update = updating(self.holdings, time.slowest, self.state, plan, self.trainer, price)
-        return replace(time, update=update)
+        own = trained_weights(self.holdings, time.slowest)
+        return replace(time, update=updating_on_host(own, self.state, self.recipe, device) if on_host else update)
+
+    def waiting_for_host(self, stage: Stage, work: Work) -> Num:
+        """What a micro-batch of a stage waits for activations that are in the host's memory [s]."""
+        kept_bytes = self.kept.layer * stage.layers
+        return waiting(work, kept_bytes, self.recipe, self.cluster.accelerator)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """Activations that one rank keeps of a micro-batch."""
+        return kept(self.step, self.recipe, self.trainer, self.fusion)
 
     @cached_property
     def expected(self) -> StepTime | None:
@@ -194,8 +207,7 @@ class TrainingEstimate(Result):
     @cached_property
     def memory(self) -> dict[str, TrainingMemory]:
         """Memory of a device, by kind of stage."""
-        activations = kept(self.step, self.recipe, self.trainer, self.fusion)
-        plan = self.parallelism
+        activations, plan = self.kept, self.parallelism
         return {
             name: training_memory(
                 stage,

@@ -49,6 +49,7 @@ class StepTime:
     slowed     what work takes longer beside messages
     update     of the weights
     waiting    for the host [s]
+    offloading for activations that are in the host's memory [s]
     slowest    the stage
     micro_batches  on each data-parallel rank [-]
     """
@@ -59,6 +60,7 @@ class StepTime:
     slowed: Expectation
     update: Expectation
     waiting: Num
+    offloading: Num
     slowest: Stage
     micro_batches: Num
 
@@ -66,7 +68,7 @@ class StepTime:
     def whole(self) -> Expectation:
         """All of it."""
         parts = self.busy + self.bubble + self.exposed + self.slowed + self.update
-        return replace(parts, host=self.waiting, asked="training")
+        return replace(parts, host=self.waiting + self.offloading, asked="training")
 
     @property
     def seconds(self) -> Num:
@@ -83,6 +85,7 @@ class StepTime:
             "bubble": self.bubble.kernels,
             "slowed by messages": self.slowed.kernels,
             "optimizer": self.update.kernels,
+            "offload": self.offloading,
             "host": self.waiting,
         }
         return {**found, **rest}
@@ -124,8 +127,8 @@ def step_time(
     micro_batches: Num,
     plan: Parallelism,
     trainer: Trainer,
-    update: Expectation,
     launch_time: Num,
+    moved: Callable[[Stage, Work], Num],
 ) -> StepTime:
     """A step.
 
@@ -133,8 +136,8 @@ def step_time(
     found          how layers are dealt out
     layers         of the model [-]
     micro_batches  on each data-parallel rank [-]
-    update         of the weights
     launch_time    what the host takes for an operator, 0 where it starts a graph [s]
+    moved          what a micro-batch of a stage waits for activations that are in the host's memory [s]
     """
     units = {name: overlapped(getattr(parts, name), trainer) for name in ("layer", "embedding", "head")}
     shares, slowed = {}, {}
@@ -156,6 +159,7 @@ def step_time(
     sends = handing.times(2.0 * plan.virtual_stages)
     between = sends if trainer.stage_messages == "between" else NOTHING
     host = host_waiting(stage, launch_time * trainer.operators)
+    offloading = moved(slowest, stage)
     waited = BUBBLES[plan.schedule](
         others.forward.seconds + host_share(others, host, stage),
         others.dgrad.seconds,
@@ -174,8 +178,9 @@ def step_time(
         others.once.times(share) + filling,
         exposed,
         stage.once.without(MESSAGES).times(slow_share),
-        update,
+        NOTHING,
         host * micro_batches,
+        offloading * micro_batches,
         slowest,
         micro_batches,
     )
@@ -250,18 +255,18 @@ def once_a_step(stage: Work, slowest: Stage, trainer: Trainer, plan: Parallelism
     return exposed, longer
 
 
+def trained_weights(holdings: Holdings, stage: Stage, whole: bool = False) -> Num:
+    """Weights that a rank of a stage updates, or with ``whole`` keeps gradients of before they are shared out [-]."""
+    counts = counted(stage).values()
+    kept = zip((holdings.layer, holdings.embedding, holdings.head), counts, strict=True)
+    return total((h.count if whole else h.count / h.ranks) * many for part, many in kept for h in part)
+
+
 def updating(
     holdings: Holdings, stage: Stage, bytes_each: State, plan: Parallelism, trainer: Trainer, price: Pricing
 ) -> Expectation:
     """The update of one stage's weights: the optimizer's own traffic, a norm of all gradients and their scaling, copies, and zeros."""
-    counts = counted(stage)
-    kept = zip((holdings.layer, holdings.embedding, holdings.head), counts.values(), strict=True)
-    own = total(h.count / h.ranks * many for part, many in kept for h in part)
-    every = total(
-        h.count * many
-        for part, many in zip((holdings.layer, holdings.embedding, holdings.head), counts.values(), strict=True)
-        for h in part
-    )
+    own, every = trained_weights(holdings, stage), trained_weights(holdings, stage, whole=True)
     gradient = bytes_each.copied or bytes_each.gradient
     moved = update_bytes(
         bytes_each.weight if bytes_each.master else 0.0,

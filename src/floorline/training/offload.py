@@ -1,0 +1,51 @@
+"""What goes to the host's memory and back while a step runs: activations beside the passes, the optimizer's state after them."""
+
+from __future__ import annotations
+
+from floorline.expected import Expectation, Share
+from floorline.num import Num, maximum, number
+from floorline.specs.accelerator import Accelerator
+from floorline.specs.recipe import Recipe
+from floorline.training.updates import State
+from floorline.training.work import NOTHING, Work
+
+HOST_SHARE = 0.85
+"""Share of the host link's bandwidth that copies of large pinned buffers reach: PCIe gen 4 x16 gives 26 to 27 of 31.5 GB/s
+(NVIDIA, cuda-samples, bandwidthTest on A100)."""
+
+HOST_LINK = 25e9
+"""Of a device of which no host link is known [B/s]: PCIe gen 4 x16 as measured."""
+
+HOST_MEMORY = 25e9
+"""What an update on the host moves for each device [B/s]: two sockets of eight channels of DDR4-3200, 410 GB/s, half of it reached, shared by
+eight devices (Ren et al. 2021, ZeRO-Offload, arXiv:2101.06840, section 5: Adam by vector instructions is bound by memory)."""
+
+
+def host_rate(device: Accelerator) -> Num:
+    """What a device sends to its host, one direction [B/s]."""
+    links = [link.bandwidth for link in device.links if link.host]
+    return links[0] * HOST_SHARE if links else HOST_LINK
+
+
+def waiting(stage: Work, kept_bytes: Num, recipe: Recipe, device: Accelerator) -> Num:
+    """What a micro-batch waits for its activations: they leave beside the forward pass and return beside the backward pass [s].
+
+    kept_bytes  of all activations that the stage keeps of a micro-batch [B]
+    """
+    moving = kept_bytes * recipe.offload_activations / host_rate(device)
+    back = stage.dgrad.seconds + stage.wgrad.seconds
+    return maximum(moving - stage.forward.seconds, 0.0) + maximum(moving - back, 0.0)
+
+
+def updating_on_host(own: Num, each: State, recipe: Recipe, device: Accelerator) -> Expectation:
+    """The update where the state lives in the host's memory: gradients go there, the host updates, weights come back.
+
+    own  trained parameters of the rank [-]
+    """
+    if recipe.offload_optimizer != "yes":
+        return NOTHING
+    moved = own * (each.gradient + each.weight) / host_rate(device)
+    updated = own * 2.0 * (each.master + each.moments) / HOST_MEMORY
+    seconds = number(moved + updated)
+    share = Share(seconds, seconds * 0.5, seconds, 1.0, ("assumed",), False)
+    return Expectation({"offload": share}, 0.0, asked="training")
