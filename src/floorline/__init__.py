@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from floorline.counts import count as count
     from floorline.errors import FloorlineError as FloorlineError
     from floorline.estimates import estimate as estimate
+    from floorline.plan_search import Choices as Choices
+    from floorline.plan_search import plans as plans
     from floorline.specs.accelerator import Accelerator as Accelerator
     from floorline.specs.accelerator import Link as Link
     from floorline.specs.assumptions import Assumptions as Assumptions
@@ -45,6 +47,8 @@ PUBLIC = {
     "FloorlineError": "errors",
     "estimate": "estimates",
     "fit": "capacity",
+    "plans": "plan_search",
+    "Choices": "plan_search",
     "Accelerator": "specs.accelerator",
     "Cluster": "specs.cluster",
     "Engine": "specs.engine",

@@ -19,6 +19,7 @@ from floorline.cli.flags import (
 )
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
+from floorline.cli.train import FLAGS as TRAIN
 from floorline.implementations import FUSIONS
 from floorline.report import envelope
 from floorline.units import gib, integer
@@ -49,11 +50,18 @@ FLAGS = (
     Flag("fusion", ("--fusion",), f"operators that are one launch: {', '.join(FUSIONS)}", "flash"),
     ENGINE,
     Flag("check", ("--check",), "exit with 1 where it does not fit", switch=True),
+    Flag(
+        "train", ("--train",), "a training step, with the flags of 'floorline train', instead of serving", switch=True
+    ),
 )
 
 
 def fit_command(model: str, given: Given) -> int:
     """Does a model fit: memory of one device by kind, the margin, and the largest batch, context and concurrency."""
+    if given["train"]:
+        from floorline.cli.fit_training import fit_training
+
+        return fit_training(model, given)
     made = load(model, given)
     plan, formats = parallelism(given), precision(given, made)
     machine = cluster(given, plan, formats.activations)
@@ -122,4 +130,7 @@ def show(f: Fit) -> None:
         print("would fit with: " + "  or  ".join(f.suggestions))
 
 
-command = Command(fit_command, FLAGS, MODEL)
+TRAINING = tuple(flag for flag in TRAIN if flag.name not in {f.name for f in FLAGS})
+"""What a training step is asked with beside."""
+
+command = Command(fit_command, (*FLAGS, *TRAINING), MODEL)

@@ -18,6 +18,7 @@ COMMANDS = {
     "fit": "does it fit, where memory goes, and the largest batch, context and concurrency",
     "infer": "time, bound and memory of serving: prefill and decode",
     "train": "time, utilisation and memory of training; days and cost of a run",
+    "plans": "every plan of training on so many devices, the fastest that fit first",
     "compare": "models, variants and accelerators side by side",
     "balance": "the batch from which decoding is bound by arithmetic; arithmetic against messages",
     "sweep": "any numeric inputs over lists and ranges",

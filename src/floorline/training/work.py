@@ -130,7 +130,7 @@ def work(
     known   weights of the whole model that another part has sent already
     """
     ahead, back, after = program.training(stack.block, implementation(fusion), step.cut(stack), policy, known)
-    each = step.parallelism.zero_stage == "3"  # gradients go to their shares in each micro-batch
+    each = step.parallelism.zero_stage in ("2", "3")  # gradients go to their shares in each micro-batch
     forward, dgrad, wgrad, reduced, gathered = Tally(), Tally(), Tally(), Tally(), Tally()
     precision = step.precision
     for row in back:
