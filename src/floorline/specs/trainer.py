@@ -46,9 +46,9 @@ class Trainer:
         "kernels",
     )
     attention: str = choice(
-        "flash attention's kernels: the first generation or in Triton, FlashAttention-2, the newest for the device, or none: scores are "
-        "stored",
-        ("flash-1", "flash-2", "newest", "apart"),
+        "flash attention's kernels: the first generation, those in Triton, FlashAttention-2, the newest for the device, or none: scores "
+        "are stored",
+        ("flash-1", "triton", "flash-2", "newest", "apart"),
         "newest",
     )
     additions: str = choice(
@@ -96,6 +96,11 @@ class Trainer:
     )
     stage_messages: str = choice(
         "messages between pipeline stages: while others run, or between them", ("overlapped", "between"), "between"
+    )
+    sends: Num = spec(
+        "messages between stages that a micro-batch waits for: two, where what comes and what goes are sent at once, or four",
+        default=2,
+        most=4,
     )
     optimizer: str = choice(
         "whether one kernel updates many weights, or several small ones each", ("fused", "apart"), "fused"

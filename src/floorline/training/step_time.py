@@ -156,7 +156,7 @@ def step_time(
     whole_model = shares["layer"].times(layers) + shares["embedding"] + shares["head"]
     others = whole_model + stage.times(-1.0)
     handing = parts.handed.times(where(number(plan.pp) > 1.0, 1.0, 0.0))
-    sends = handing.times(2.0 * plan.virtual_stages)
+    sends = handing.times(trainer.sends * plan.virtual_stages)
     between = sends if trainer.stage_messages == "between" else NOTHING
     host = host_waiting(stage, launch_time * trainer.operators)
     offloading = moved(slowest, stage)
