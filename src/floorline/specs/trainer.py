@@ -34,6 +34,9 @@ class Trainer:
         most=1.0,
         whole=False,
     )
+    blocks: str = choice(
+        "whether the host waits for each kernel before it starts the next (CUDA_LAUNCH_BLOCKING)", ("no", "yes"), "no"
+    )
     operators: Num = spec(
         "operators that the host starts for each kernel: views, allocations and checks among them",
         default=4.5,
@@ -66,8 +69,8 @@ class Trainer:
         most=100,
     )
     gradients: str = choice(
-        "format in which gradients are summed over micro-batches and ranks: fp32, or the weights'",
-        ("fp32", "weights"),
+        "format in which gradients are summed over micro-batches and ranks: fp32, the weights', or fp32 where these are bf16",
+        ("fp32", "weights", "fp32 for bf16"),
         "fp32",
     )
     accumulates: str = choice(

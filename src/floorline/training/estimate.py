@@ -304,6 +304,7 @@ def training_precision(precision: Precision | str | None, trainer: Trainer, publ
     name = precision or own
     narrow = BYTES.get(name, 2.0) < 2.0
     wide = "bf16" if narrow else name
-    gradients = "fp32" if trainer.gradients == "fp32" else wide
+    sums_wide = trainer.gradients == "fp32" or (trainer.gradients == "fp32 for bf16" and wide == "bf16")
+    gradients = "fp32" if sums_wide else wide
     formats = Precision(weights=wide, activations=wide, kv_cache=wide, gradients=gradients)
     return replace(formats, matmuls=name) if narrow else formats

@@ -158,7 +158,7 @@ def step_time(
     handing = parts.handed.times(where(number(plan.pp) > 1.0, 1.0, 0.0))
     sends = handing.times(trainer.sends * plan.virtual_stages)
     between = sends if trainer.stage_messages == "between" else NOTHING
-    host = host_waiting(stage, launch_time * trainer.operators)
+    host = host_waiting(stage, launch_time * trainer.operators, trainer.blocks == "yes")
     offloading = moved(slowest, stage)
     waited = BUBBLES[plan.schedule](
         others.forward.seconds + host_share(others, host, stage),
@@ -222,8 +222,11 @@ def slowest_stage(found: Stages, parts: Mapping[str, Work]) -> Stage:
     return best
 
 
-def host_waiting(stage: Work, launch_time: Num) -> Num:
-    """What the device waits for the host in one micro-batch: each pass starts as it can, one after the other [s]."""
+def host_waiting(stage: Work, launch_time: Num, blocks: bool = False) -> Num:
+    """What the device waits for the host in one micro-batch: each pass starts as it can, one after the other; all that the host does, where
+    it waits for each kernel [s]."""
+    if blocks:
+        return (stage.forward_starts + stage.backward_starts) * launch_time
     ahead = maximum(stage.forward_starts * launch_time - stage.forward.seconds, 0.0)
     back = maximum(stage.backward_starts * launch_time - stage.dgrad.seconds - stage.wgrad.seconds, 0.0)
     return ahead + back

@@ -55,6 +55,6 @@ def state(recipe: Recipe, precision: Precision, trainer: Trainer) -> State:
     scale = 1.0 if narrow or weight >= 4.0 else weight / 4.0  # without a wide copy moments have the weights' format
     moments = MOMENTS[recipe.optimizer] * (scale if recipe.optimizer != "adamw-8bit" else 1.0)
     moments = moments / 2.0 if trainer.moments == "bf16" else moments
-    gradient = gradient + (weight if trainer.narrow_gradients == "yes" else 0.0)
+    gradient = gradient + (weight if trainer.narrow_gradients == "yes" and gradient > weight else 0.0)
     copied = 4.0 if trainer.wide_copy == "yes" and gradient < 4.0 else 0.0
     return State(weight, gradient, 4.0 if narrow else 0.0, moments, copied)

@@ -45,6 +45,10 @@ FRAMEWORKS = {
 }
 """How a case names its framework → the catalogue's."""
 
+SOURCES = {"bloom_sizing": "megatron-deepspeed-blocking"}
+"""Sources that say of all of their runs how the software was set: BigScience's ran with CUDA_LAUNCH_BLOCKING=1, without which large ones
+hung (bigscience-workshop/bigscience, train/tr11-176B-ml/chronicles-prequel.md)."""
+
 OPTIMIZERS = (("soap", "soap"), ("muon", "muon"), ("adamw", "adamw"))
 """Words of a note → the optimizer."""
 
@@ -53,6 +57,7 @@ def trainer_of(case: Case) -> Trainer:
     """The framework of a case, with the launches and the attention that the case names."""
     said = case.word("engine").lower()
     name = next((name for start, name in FRAMEWORKS.items() if said.startswith(start)), "any")
+    name = SOURCES.get(case.word("source"), name)
     found = trainers()[name if name in trainers() else "any"]
     attention = case.word("attention")
     if attention == "unfused":
