@@ -124,6 +124,7 @@ def test_the_catalogue_passes_its_audit() -> None:
     findings += cluster_audit.audit(sorted(clusters.HERE.glob("*.toml")))
     assert [(f.device, f.figure, f.reason) for f in findings if f.wrong] == []
     used = cluster_audit.references_used() | engines.references_used() | footprints.references_used()
+    used |= trainers.references_used()
     assert hardware_audit.references_not_used() - used == set()
 
 

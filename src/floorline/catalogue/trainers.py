@@ -34,6 +34,11 @@ def trainers() -> dict[str, Trainer]:
     return found
 
 
+def references_used() -> set[str]:
+    """The sources of all frameworks."""
+    return {source for trainer in trainers().values() for source in trainer.sources}
+
+
 def load_trainer(what: Trainer | str | None) -> Trainer:
     """A framework by name; None for the usual one.
 

@@ -6,12 +6,12 @@ from floorline.errors import BadInput
 from floorline.implementations.cpu import EAGER_CPU, FLASH_CPU, MATH_CPU
 from floorline.implementations.eager import EAGER, EAGER_META
 from floorline.implementations.flash import COMPULSORY, FLASH
-from floorline.implementations.fused import FUSED_APART, FUSED_KERNELS
+from floorline.implementations.fused import FUSED_APART, FUSED_KERNELS, FUSED_NORMS
 from floorline.implementations.implementation import Implementation, Keep
 
 ALL = {
     i.name: i
-    for i in (EAGER, FLASH, COMPULSORY, FUSED_KERNELS, FUSED_APART, EAGER_META, EAGER_CPU, FLASH_CPU, MATH_CPU)
+    for i in (EAGER, FLASH, COMPULSORY, FUSED_KERNELS, FUSED_APART, FUSED_NORMS, EAGER_META, EAGER_CPU, FLASH_CPU, MATH_CPU)
 }
 FUSIONS = ("unfused", "flash", "compulsory")
 

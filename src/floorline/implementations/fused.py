@@ -35,3 +35,10 @@ FUSED_APART = Implementation(
     MERGED | {"drop_add"},
     {**saves("fp32", "mask"), **KEPT},
 )
+FUSED_NORMS = Implementation(
+    "fused-norms",
+    "flash attention and fused norms; activations and their products one by one",
+    FUSED,
+    {**saves("fp32", "mask"), **{name: kept for name, kept in KEPT.items() if not name.startswith("gated_")}},
+    {"attention": CUDA_KEPT},
+)

@@ -39,13 +39,13 @@ class Trainer:
     )
     operators: Num = spec(
         "operators that the host starts for each kernel: views, allocations and checks among them",
-        default=4.5,
+        default=4.6,
         most=100,
         whole=False,
     )
     fuses: str = choice(
-        "element-wise work that is one launch: that of fused kernels, of a compiler, or none",
-        ("kernels", "compiler", "nothing"),
+        "element-wise work that is one launch: that of fused kernels, norms alone, that of a compiler, or none",
+        ("kernels", "norms", "compiler", "nothing"),
         "kernels",
     )
     attention: str = choice(

@@ -28,6 +28,8 @@ OTHER = (1.0, 2.75)
 FUSIONS = {
     ("nothing", False): "flash",
     ("nothing", True): "unfused",
+    ("norms", False): "fused-norms",
+    ("norms", True): "fused-apart",
     ("kernels", False): "fused",
     ("kernels", True): "fused-apart",
     ("compiler", False): "fused",
