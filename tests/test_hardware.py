@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from floorline import Accelerator, load_cluster
-from floorline.catalogue import accelerators, cluster_audit, clusters, engines, footprints, hardware_audit
+from floorline.catalogue import accelerators, cluster_audit, clusters, engines, footprints, hardware_audit, trainers
 from floorline.catalogue.architectures import architectures
 from floorline.catalogue.figures import printed
 from floorline.catalogue.references import references

@@ -11,7 +11,18 @@ from floorline.implementations.implementation import Implementation, Keep
 
 ALL = {
     i.name: i
-    for i in (EAGER, FLASH, COMPULSORY, FUSED_KERNELS, FUSED_APART, FUSED_NORMS, EAGER_META, EAGER_CPU, FLASH_CPU, MATH_CPU)
+    for i in (
+        EAGER,
+        FLASH,
+        COMPULSORY,
+        FUSED_KERNELS,
+        FUSED_APART,
+        FUSED_NORMS,
+        EAGER_META,
+        EAGER_CPU,
+        FLASH_CPU,
+        MATH_CPU,
+    )
 }
 FUSIONS = ("unfused", "flash", "compulsory")
 

@@ -24,6 +24,7 @@ from floorline.validation.case_memory import expected as expected_memory
 from floorline.validation.case_times import expected as expected_time
 from floorline.validation.case_training import expected as expected_training
 from floorline.validation.questions import question
+from floorline.validation.regret import Regret, regret
 
 One = TypeVar("One")
 Key = TypeVar("Key", bound=Hashable)
@@ -85,10 +86,12 @@ class Validation(Result):
 
     rows    in the order of the file
     memory  which inference runs are said to fit, where the file has such
+    regret  of training plans, where the file has several for a question
     """
 
     rows: tuple[Row, ...]
     memory: Verdicts | None = None
+    regret: Regret | None = None
 
     @property
     def beaten(self) -> tuple[Row, ...]:
@@ -105,6 +108,7 @@ class Validation(Result):
             "beats_floor": [row.case for row in self.beaten],
             "out_of_memory": self.memory,
             "questions": list(self.questions()),
+            "regret": self.regret,
         }
 
     def questions(self) -> Iterable[dict[str, Any]]:
@@ -190,7 +194,12 @@ def validate(path: str | Path, models: str | Path | None = None) -> Validation:
             raise BadInput(f"{folder}: there is no such folder; expected one that holds NAME.json of each model")
         cases = case_table.read(given)
         served = [case for case in cases if case.word("kind") == "inference" and case.word("judged") != "no"]
-        return Validation(tuple(of_case(case, folder) for case in cases), verdicts(served, folder) if served else None)
+        rows = tuple(of_case(case, folder) for case in cases)
+        pairs = (
+            (c, r.expected) for c, r in zip(cases, rows, strict=True) if r.expected is not None and r.error is not None
+        )
+        plans = regret((c, e) for c, e in pairs if c.metric in ("step_time_s", "tokens_per_s_per_device"))
+        return Validation(rows, verdicts(served, folder) if served else None, plans)
     return Validation(tuple(of_kernels(table.read(given))))
 
 
