@@ -7,11 +7,13 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import measured_runs
 import numpy as np
+import training_runs
 
 from floorline.calibrate.files import Calibration, Fitted, calibrated, shipped
 from floorline.calibrate.kinds import KINDS
@@ -26,9 +28,12 @@ from floorline.catalogue.engines import WORDS, engines
 from floorline.catalogue.figures import cited
 from floorline.catalogue.footprints import entries, footprints
 from floorline.catalogue.references import references
+from floorline.catalogue.trainers import FILE as TRAINERS
+from floorline.catalogue.trainers import trainers
 from floorline.kernels.floors import floor
 from floorline.kernels.table import Kernels, read
 from floorline.specs.engine import Engine
+from floorline.specs.trainer import Trainer
 from floorline.units import gib
 from floorline.validation.case_memory import expected, verdicts
 from floorline.validation.cases import read as read_cases
@@ -249,6 +254,7 @@ def accuracy() -> str:
         "[times](times.md) says what the models are.",
     ]
     parts += measured_runs.section(table)
+    parts += training_runs.section(table)
     totals = sorted(row for name in calibrated() if (c := shipped(name)) for row in summary(c))
     parts += [
         "## All together",
@@ -330,6 +336,35 @@ def assumed() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def trainer_rows() -> Iterable[tuple[str, ...]]:
+    """What is assumed of each training framework where it differs from the default, and what says so."""
+    plain, texts = Trainer(), read_toml(TRAINERS)
+    for name, trainer in trainers().items():
+        words = [f.name for f in fields(Trainer) if f.name not in ("name", "title", "note", "sources")]
+        said = [f"`{key}` {texts[name][key]}" for key in words if getattr(trainer, key) != getattr(plain, key)]
+        links = ", ".join(f"[{key}](references.md#{key})" for key in trainer.sources)
+        yield f"`{name}`", trainer.title, "; ".join(said), trainer.note, links
+
+
+def assumed_in_training() -> str:
+    """The training frameworks of the catalogue."""
+    defaults = [
+        (f"`{f.name}`", str(f.default), f.metadata["doc"])
+        for f in fields(Trainer)
+        if "doc" in f.metadata and f.name != "name"
+    ]
+    parts = [
+        HEAD + "# Training frameworks: what is assumed of each",
+        "`floorline train --engine` takes any of these names. What is not listed is the default below. "
+        "[Training](training.md) says "
+        "what each word changes. No figure is fitted to whole runs.",
+        table(("framework", "is", "differs in", "note", "sources"), trainer_rows()),
+        "## Defaults",
+        table(("assumption", "default", "what it is"), defaults),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def memory() -> str:
     """What memory is made of, by engine, and what measured runs say of it."""
     judged = [case for case in read_cases(VALIDATION / "cases" / "inference.csv") if case.word("judged") != "no"]
@@ -377,6 +412,7 @@ def memory() -> str:
 
 PAGES = {
     "engines.md": assumed,
+    "trainers.md": assumed_in_training,
     "memory.md": memory,
     "accuracy.md": accuracy,
     "hardware.md": hardware,

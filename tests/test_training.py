@@ -78,7 +78,8 @@ def test_the_notebook_of_gpt2() -> None:
     ],
 )
 def test_activations_of_a_layer(plan: dict[str, Any], recompute: str, formula: Any) -> None:
-    """Korthikanti et al. 2022, arXiv:2205.05198, equations 1 to 4 and table 2; ours counts the norms' statistics too, 16 bytes a token
+    """Korthikanti et al. 2022, arXiv:2205.05198, equations 1 to 4 and table 2; ours counts the norms' statistics too, 16 bytes a
+    token
     (theirs are left out as small), which sequence parallelism shares."""
     e = gpt3(recompute, pp=1, **plan)
     s, b, h, a, t = 2048, 1, 12288, 96, plan["tp"]
@@ -107,7 +108,8 @@ def test_gpt3_on_64(recompute: str, parallel: str, measured: float) -> None:
 
 
 def test_gpt3_by_palm_and_by_6nd() -> None:
-    """Chowdhery et al. 2022 (PaLM), appendix B: 6N + 12·L·N_h·H·T a token, N without tables of positions; 6ND without the attention."""
+    """Chowdhery et al. 2022 (PaLM), appendix B: 6N + 12·L·N_h·H·T a token, N without tables of positions; 6ND without the
+    attention."""
     e = gpt3()
     tokens = 64 * 2048
     n = float(e.model.parameter_count().total) - 2048 * 12288

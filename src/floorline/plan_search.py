@@ -1,4 +1,5 @@
-"""Every way of training a model on so many devices: plans by the hundred thousand, each priced or with the reason why it cannot be."""
+"""Every way of training a model on so many devices: plans by the hundred thousand, each priced or with the reason why it cannot
+be."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ class Choices:
 
 
 def numeric(choices: Choices, devices: float) -> dict[str, Array]:
-    """Every combination of degrees as columns: those of which data parallelism takes a whole number of the devices that are left."""
+    """Every combination of degrees as columns: those of which data parallelism takes a whole number of the devices that are
+    left."""
     names = ("tp", "pp", "virtual_stages", "cp", "ep", "micro_batch")
     mesh = np.meshgrid(*(np.asarray(getattr(choices, n), dtype=np.float64) for n in names), indexing="ij")
     columns = dict(zip(names, (m.ravel() for m in mesh), strict=True))

@@ -108,14 +108,16 @@ RULES = (
     Rule(
         "batch∤ranks",
         lambda v: divides(v["round"], v["sequences"]),
-        "a global batch of {sequences:g} sequences is no multiple of micro-batch × data-parallel ranks = {round:g}; change one of the three",
+        "a global batch of {sequences:g} sequences is no multiple of micro-batch × data-parallel ranks = {round:g}; "
+        "change one of the three",
     ),
     Rule(
         "vpp>layers",
         lambda v: (
             (v["chunks"] * v["pp"] <= v["layers"]) & ((np.asarray(v["chunks"]) <= 1.0) | (np.asarray(v["pp"]) > 1.0))
         ),
-        "{chunks:g} virtual stages on each of {pp:g} pipeline stages of {layers:g} layers; expected a layer each, and two stages or more",
+        "{chunks:g} virtual stages on each of {pp:g} pipeline stages of {layers:g} layers; expected a layer each, and two "
+        "stages or more",
     ),
     Rule(
         "positions",

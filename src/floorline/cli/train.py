@@ -32,7 +32,8 @@ from floorline.units import DECIMAL, gib, integer, scaled, seconds
 TRAINER = Flag(
     "engine",
     ("--engine", "--framework"),
-    "framework whose kernels, overlap and memory are assumed: megatron-core, megatron-lm-2021, megatron-deepspeed, fsdp, torchtitan, "
+    "framework whose kernels, overlap and memory are assumed: megatron-core, megatron-lm-2021, megatron-deepspeed, fsdp, "
+    "torchtitan, "
     "llm-foundry, nanogpt, llm.c, transformers …",
     "any",
 )
@@ -110,7 +111,8 @@ def usual_batch(given: Given, plan: Parallelism) -> str:
 
 
 def train(model: str, given: Given) -> int:
-    """One optimizer step of a model: its time with what it is spent on, tokens a second, utilisation under each convention, and the memory of
+    """One optimizer step of a model: its time with what it is spent on, tokens a second, utilisation under each convention, and
+    the memory of
     each kind of pipeline stage; with --tokens days, device-hours, money and energy of the whole run."""
     e = answer(model, given)
     run = whole_run(e, build(Run, given))
@@ -239,7 +241,8 @@ def remarks(e: TrainingEstimate) -> list[str]:
     whole = e.expected.whole
     width = float(np.exp(whole.form))
     found.append(
-        f"expected: {e.trainer.title}; kernel models fitted to measured kernels of {', '.join(whole.accelerators)}; the interval has 90 % of "
+        f"expected: {e.trainer.title}; kernel models fitted to measured kernels of {', '.join(whole.accelerators)}; the "
+        f"interval has 90 % of "
         f"their errors, and a factor of {width:.2f} either way for what kernels measured alone leave out"
     )
     if scalar(e.parallelism.devices) > 1.0:

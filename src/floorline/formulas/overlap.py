@@ -15,8 +15,10 @@ def exposed_time(messages: Num, work: Num, pieces: Num) -> Num:
     pieces    n  equal ones: layers, buckets         [-]
     returns   x  after the work's end                [s]
 
-    Source: Li et al. 2020 (PyTorch Distributed), arXiv:2006.15704, section 3.2.3: a bucket is reduced once its gradients are there, the
-    last of them after the backward pass. Example: two buckets of 3 s each, work of 4 s: one is hidden but for 2 s, the other not at all.
+    Source: Li et al. 2020 (PyTorch Distributed), arXiv:2006.15704, section 3.2.3: a bucket is reduced once its gradients are
+    there, the
+    last of them after the backward pass. Example: two buckets of 3 s each, work of 4 s: one is hidden but for 2 s, the other not
+    at all.
 
     >>> exposed_time(6.0, 4.0, 2.0)
     4.0
@@ -34,7 +36,8 @@ def sharing_time(messages: Num, work: Num, share: Num) -> Num:
     share     s  of the multiprocessors that messages use      [-]
     returns   y  longer                                        [s]
 
-    Source: DeepSeek-V3 technical report 2024, arXiv:2412.19437, section 3.2.2: 20 of 132 multiprocessors send and receive. Example: a
+    Source: DeepSeek-V3 technical report 2024, arXiv:2412.19437, section 3.2.2: 20 of 132 multiprocessors send and receive.
+    Example: a
     second of both, 20 of 132.
 
     >>> round(sharing_time(1.0, 1.0, 20.0 / 132.0), 4)

@@ -15,7 +15,8 @@ def run_seconds(tokens: Num, tokens_per_s: Num, available: Num) -> Num:
     available     a  share of the time in which they do            [-]
     returns       t  from start to end                             [s]
 
-    Source: nanoGPT, transformer_sizing.ipynb (its last cell, without failures). Example: 300e9 tokens at 1 003 000 a second, as 8 A100 at
+    Source: nanoGPT, transformer_sizing.ipynb (its last cell, without failures). Example: 300e9 tokens at 1 003 000 a second, as
+    8 A100 at
     30 % make of GPT-2 124M: 3.46 days.
 
     >>> round(run_seconds(300e9, 1003700.0, 1.0) / 86400, 2)
@@ -34,7 +35,8 @@ def available_share(devices: Num, between_failures: Num, lost: Num) -> Num:
     lost              r  each failure: detection, restart, steps since the last checkpoint  [s]
     returns           a  share                                                    [-]
 
-    Source: Llama 3 herd of models 2024, arXiv:2407.21783, section 3.3.4: 419 unexpected interruptions in 54 days of 16 384 devices, one in
+    Source: Llama 3 herd of models 2024, arXiv:2407.21783, section 3.3.4: 419 unexpected interruptions in 54 days of 16 384
+    devices, one in
     50 700 hours of a device, and more than 90 % of the time effective. Example: at twenty minutes each.
 
     >>> round(available_share(16384.0, 50700 * 3600.0, 20 * 60.0), 3)

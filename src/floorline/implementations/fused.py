@@ -1,4 +1,5 @@
-"""Training frameworks with fused kernels: a norm, an activation with its bias, a masked softmax, and a dropout with the addition after it
+"""Training frameworks with fused kernels: a norm, an activation with its bias, a masked softmax, and a dropout with the addition
+after it
 are one launch each, and keep what Korthikanti et al. count: norms their input and statistics, activations their input.
 
 Source: Korthikanti et al. 2022, arXiv:2205.05198, section 4.1 (bytes of each operator); Megatron-LM, megatron/core/fusions

@@ -49,7 +49,8 @@ class Trainer:
         "kernels",
     )
     attention: str = choice(
-        "flash attention's kernels: the first generation, those in Triton, FlashAttention-2, the newest for the device, or none: scores "
+        "flash attention's kernels: the first generation, those in Triton, FlashAttention-2, the newest for the device, "
+        "or none: scores "
         "are stored",
         ("flash-1", "triton", "flash-2", "newest", "apart"),
         "newest",

@@ -234,7 +234,8 @@ class TrainingEstimate(Result):
 
     @property
     def checkpoint(self) -> Num:
-        """Size of a checkpoint of weights and optimizer state: one copy of each parameter in its widest form, and its moments [B]."""
+        """Size of a checkpoint of weights and optimizer state: one copy of each parameter in its widest form, and its moments
+        [B]."""
         each = self.state
         return self.model.parameter_count().total * ((each.master or each.weight) + each.moments)
 
@@ -296,7 +297,8 @@ def estimate_training(
 
 
 def training_precision(precision: Precision | str | None, trainer: Trainer, published: str) -> Precision:
-    """Formats of a run: weights and activations in 16 bits where nothing else is said, linear layers in 8 where that is asked, gradients as
+    """Formats of a run: weights and activations in 16 bits where nothing else is said, linear layers in 8 where that is asked,
+    gradients as
     the framework sums them."""
     if isinstance(precision, Precision):
         return precision.in_training()

@@ -21,7 +21,8 @@ def least_time(
     stage: Stage,
     each: State,
 ) -> Num:
-    """The larger of two times that no software beats: the arithmetic of the pairs that the mask leaves, nothing computed twice, over all
+    """The larger of two times that no software beats: the arithmetic of the pairs that the mask leaves, nothing computed twice,
+    over all
     devices at the peak of the fastest format in use; and the optimizer's state of a rank, read and written once [s].
 
     arithmetic  of a step over all devices [FLOP]

@@ -1,4 +1,5 @@
-"""What one device holds while it trains: weights, gradients, optimizer state, activations of the micro-batches in flight, logits."""
+"""What one device holds while it trains: weights, gradients, optimizer state, activations of the micro-batches in flight,
+logits."""
 
 from __future__ import annotations
 

@@ -85,7 +85,8 @@ class Expected:
             yield "element-wise", self.traffic(moved, launches)
 
     def of_experts(self, row: Row, numbers: Numbers) -> Iterator[tuple[str, Share]]:
-        """A part of an expert layer: its first matmul stands for all of them, one after another for each expert, as grouped matmuls were
+        """A part of an expert layer: its first matmul stands for all of them, one after another for each expert, as grouped
+        matmuls were
         measured to take; what brings tokens there, activates and adds them is traffic."""
         (sized,) = row.sized
         if sized.kind == "experts":
@@ -106,7 +107,8 @@ class Expected:
             yield "element-wise", self.traffic(self.moved(row, numbers), 1.0)
 
     def moved(self, row: Row, numbers: Numbers) -> Num:
-        """Bytes that element-wise work moves: gradients of a norm's scale take a second look at what its backward pass reads, and a loss goes
+        """Bytes that element-wise work moves: gradients of a norm's scale take a second look at what its backward pass reads,
+        and a loss goes
         over its logits in fp32."""
         precision = self.step.precision
         once = program.price(row, numbers, precision).bytes
@@ -121,7 +123,8 @@ class Expected:
         return once
 
     def beside(self, row: Row, numbers: Numbers) -> tuple[Num, float]:
-        """Bytes and launches of what goes with matmuls that make gradients of weights: adding them to those of earlier micro-batches, and
+        """Bytes and launches of what goes with matmuls that make gradients of weights: adding them to those of earlier
+        micro-batches, and
         summing those of biases."""
         made = [p for p in row.writes if makes_gradient(p)]
         matrices = [p for p in made if not p.tensor.name.endswith(".bias")]
@@ -147,7 +150,8 @@ class Expected:
         return first
 
     def traffic(self, moved: Num, launches: Num) -> Share:
-        """Element-wise work that moves so many bytes: what the last-level cache holds of them as measured on tensors of that size, the rest at
+        """Element-wise work that moves so many bytes: what the last-level cache holds of them as measured on tensors of that
+        size, the rest at
         the share of the memory's bandwidth that large transfers reach."""
         found, plain = self.times.model("add", self.times.plain), self.times.plain
         model, device = found.fitted.model, self.times.device(plain)
@@ -162,8 +166,10 @@ KINDS = {"prefill_attention": "attention"}
 """Kind of a kernel's model → what a breakdown calls it."""
 
 IN_MODEL = {"ampere": 1.10, "hopper": 1.09, "blackwell": 1.38}
-"""Time of large matmuls inside a model over that of the same alone, by architecture, the median of measured ones: 297 of A100 and 181 of
-H100 SXM that Vidur's profiler took from models as they ran (vidur_gemm.csv.xz), 514 of B200 by Transformer Engine (gemm_train.csv.xz), against
+"""Time of large matmuls inside a model over that of the same alone, by architecture, the median of measured ones: 297 of A100
+and 181 of
+H100 SXM that Vidur's profiler took from models as they ran (vidur_gemm.csv.xz), 514 of B200 by Transformer Engine
+(gemm_train.csv.xz), against
 the models that were fitted to replayed graphs of one matmul."""
 
 
@@ -178,7 +184,8 @@ def in_model(cluster: Cluster, form: str) -> float:
 
 
 FUSED_SUM = 1.05
-"""Time of a matmul that adds its result to a gradient in fp32 over that of one that does not: Transformer Engine on A100 PCIe and on B200
+"""Time of a matmul that adds its result to a gradient in fp32 over that of one that does not: Transformer Engine on A100 PCIe
+and on B200
 (gemm_train.csv.xz, accumulate=True/out=fp32)."""
 
 

@@ -1,4 +1,5 @@
-"""A training step from its parts: micro-batches through the slowest stage, what stages wait for each other, what messages leave exposed,
+"""A training step from its parts: micro-batches through the slowest stage, what stages wait for each other, what messages leave
+exposed,
 the optimizer's update, and the host."""
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ BUBBLES: Mapping[str, Callable[[Num, Num, Num, Num], Num]] = {
 """Schedule → what stages wait for each other."""
 
 SHARE = 20.0 / 132.0
-"""Share of the multiprocessors that messages take while they overlap with work: DeepSeek-V3's 20 of 132 (arXiv:2412.19437, section 3.2.2);
+"""Share of the multiprocessors that messages take while they overlap with work: DeepSeek-V3's 20 of 132 (arXiv:2412.19437,
+section 3.2.2);
 NCCL's default of 16 to 32 channels is as much."""
 
 PIECES = 4.0
-"""Pieces in which messages of tensor parallelism overlap with the matmul beside them: one is exposed. Transformer Engine cuts a message
+"""Pieces in which messages of tensor parallelism overlap with the matmul beside them: one is exposed. Transformer Engine cuts a
+message
 into as many as there are ranks, or fewer (transformer_engine/pytorch/module/base.py, initialize_ub)."""
 
 
@@ -111,7 +114,8 @@ def overlapped(work: Work, trainer: Trainer) -> Work:
 def gathered_beside(
     whole: Expectation, kinds: tuple[str, ...], pieces: Num, further: Num = 0.0
 ) -> tuple[Expectation, Num]:
-    """A pass whose gathered weights (and reduced gradients) go on beside it and further work, and how much longer that takes [s]."""
+    """A pass whose gathered weights (and reduced gradients) go on beside it and further work, and how much longer that takes
+    [s]."""
     messages, work = whole.only(kinds).kernels, whole.without(kinds).kernels + further
     if not whole.only(kinds).kinds:
         return whole, 0.0
@@ -223,7 +227,8 @@ def slowest_stage(found: Stages, parts: Mapping[str, Work]) -> Stage:
 
 
 def host_waiting(stage: Work, launch_time: Num, blocks: bool = False) -> Num:
-    """What the device waits for the host in one micro-batch: each pass starts as it can, one after the other; all that the host does, where
+    """What the device waits for the host in one micro-batch: each pass starts as it can, one after the other; all that the host
+    does, where
     it waits for each kernel [s]."""
     if blocks:
         return (stage.forward_starts + stage.backward_starts) * launch_time
@@ -268,7 +273,8 @@ def trained_weights(holdings: Holdings, stage: Stage, whole: bool = False) -> Nu
 def updating(
     holdings: Holdings, stage: Stage, bytes_each: State, plan: Parallelism, trainer: Trainer, price: Pricing
 ) -> Expectation:
-    """The update of one stage's weights: the optimizer's own traffic, a norm of all gradients and their scaling, copies, and zeros."""
+    """The update of one stage's weights: the optimizer's own traffic, a norm of all gradients and their scaling, copies, and
+    zeros."""
     own, every = trained_weights(holdings, stage), trained_weights(holdings, stage, whole=True)
     gradient = bytes_each.copied or bytes_each.gradient
     moved = update_bytes(
@@ -288,5 +294,6 @@ def updating(
 
 
 PASSES = 3.0
-"""How often an optimizer of several kernels goes over what it reads and writes: PyTorch's foreach AdamW multiplies, adds, takes roots and
+"""How often an optimizer of several kernels goes over what it reads and writes: PyTorch's foreach AdamW multiplies, adds, takes
+roots and
 divides in turn (torch/optim/adamw.py, _multi_tensor_adamw)."""
