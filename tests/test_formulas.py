@@ -27,6 +27,7 @@ HIDDEN = MappingProxyType(
         "kernels.axpy_flops": 1,
         "kernels.matmul_flops": 1,
         "kernels.square_matmul_intensity": 1,
+        "optimizer.newton_schulz_flops": 1,
         "training.six_n_d": 1,
         "training.palm_flops_per_token": 1,
         "training.training_days": 1,

@@ -205,12 +205,13 @@ def show_audit(words: list[str], given: Given) -> None:
 
     raises OutsideTolerance where something is wrong
     """
-    from floorline.catalogue import cluster_audit, engines, footprints, hardware_audit
+    from floorline.catalogue import cluster_audit, engines, footprints, hardware_audit, trainers
 
     paths, machines = to_audit(words)
     findings = [*hardware_audit.audit(paths), *cluster_audit.audit(machines)]
     if not words:
         used = cluster_audit.references_used() | engines.references_used() | footprints.references_used()
+        used |= trainers.references_used()
         idle = sorted(hardware_audit.references_not_used() - used)
         findings += [hardware_audit.Finding("references", key, "no figure rests on it") for key in idle]
     wrong = [f for f in findings if f.wrong]
