@@ -12,8 +12,11 @@ from floorline import load_model
 from floorline.capacity import Fit, fit
 from floorline.counts import count, saved_bytes
 from floorline.estimates import Estimate, estimate
+from floorline.implementations import implementation
 from floorline.memory import kv_bytes
+from floorline.parallel.plan import Plan
 from floorline.phases import Time
+from floorline.program import training
 from floorline.specs.accelerator import Accelerator, Link
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
@@ -351,3 +354,11 @@ def test_the_largest_context_fits_and_one_more_does_not(model: Any, h: Cluster, 
         assert asked(length=float(first.max_context)).fits
     if first.max_context < model.max_positions:
         assert not asked(length=float(first.max_context) + 1).fits
+
+
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+def test_flash_attention_moves_no_scores_even_where_it_runs_again(recompute: str) -> None:
+    for stack in load_model("llama-3.1-8b").stacks:
+        for rows in training(stack.block, implementation("flash"), Plan.of(()), recompute, frozenset()):
+            moved = [piece.tensor for row in rows for piece in row.moved]
+            assert not any("T" in t.letters and "S" in t.letters for t in moved)

@@ -60,16 +60,19 @@ def kernels(
 
 
 def grouped(groups: list[list[Op]], outputs: frozenset[str]) -> tuple[Kernel, ...]:
-    """Kernels of groups, with the names that never leave each."""
-    users: dict[str, set[int]] = {}
+    """Kernels of groups, with the names that never leave each; of what is made twice (once more for the backward pass) what is
+    read is the latest."""
+    latest: dict[str, int] = {}
+    users: dict[tuple[int, str], set[int]] = {}
     for i, group in enumerate(groups):
         for op in group:
             for t in op.inputs:
-                users.setdefault(t.name, set()).add(i)
+                users.setdefault((latest.get(t.name, -1), t.name), set()).add(i)
+            latest.update((t.name, i) for t in op.outputs)
     found = []
     for i, group in enumerate(groups):
         made = {t.name for op in group for t in op.outputs}
-        inside = frozenset(n for n in made if users.get(n) == {i} and n not in outputs)
+        inside = frozenset(n for n in made if users.get((i, n)) == {i} and n not in outputs)
         name = group[0].kernel if len(group) > 1 and group[0].kernel else group[0].name
         found.append(Kernel(name, tuple(group), inside))
     return tuple(found)
@@ -102,10 +105,10 @@ def before_cache(block: Block) -> tuple[Op, ...]:
 
 @cache
 def differentiable(block: Block) -> frozenset[str]:
-    """Names through which gradients flow: inputs that are not integers, and whatever depends on them or on weights."""
+    """Names through which gradients flow: inputs that are not integers, and whatever depends on them or on trained weights."""
     found = {t.name for t in block.inputs if t.role != TOKENS}
     for op in block.ops:
-        if op.weights or any(t.name in found for t in op.activations):
+        if op.trained or any(t.name in found for t in op.activations):
             found |= {t.name for t in op.outputs}
     return frozenset(found)
 
@@ -135,8 +138,11 @@ def saved(block: Block, implementation: Implementation) -> Saved:
     maker = {t.name: op for op in block.ops for t in op.outputs}
     found: dict[str, Tensor] = {}
     by = {op.name: implementation.saved(op) for op in block.ops}
+    flows = differentiable(block)
     for kernel in kernels(block.ops, block.outputs, implementation):
         for op, tensor in kept(kernel, implementation):
+            if not any(t.name in flows for t in op.outputs):
+                continue  # no gradient comes back through it
             found[tensor.name] = tensor
             if tensor.name not in given:
                 maker.setdefault(tensor.name, op)
