@@ -30,7 +30,7 @@ class Convolution(Op):
         """As many FLOP for the gradient of the input, where it is wanted, and as many for the weight's."""
         source, weight = self.inputs[0], self.inputs[1]
         made = self.outputs[0].gradient()
-        bias = tuple(t.gradient() for t in self.inputs[2:])
+        bias = tuple(t.gradient() for t in self.inputs[2:] if t.is_trained)
         dgrad = Convolution(
             name=f"{self.name}.dgrad",
             inputs=(made, weight),
@@ -45,7 +45,7 @@ class Convolution(Op):
             work=self.work,
             kernel=pieces(self.kernel, "wgrad"),
         )
-        return (dgrad, wgrad) if source.name in wanted else (wgrad,)
+        return (*((dgrad,) if source.name in wanted else ()), *((wgrad,) if weight.is_trained else ()))
 
 
 def convolution(name: str, text: str, *, bias: bool = False, kernel: str = "") -> Convolution:

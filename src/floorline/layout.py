@@ -294,7 +294,7 @@ def update(block: Block, plan: Plan, shared: frozenset[str] = frozenset()) -> Wa
         for op in block.ops:
             for t in op.weights:
                 layout = walk.given(t, walk.places(op), {})
-                if t.name not in walk.converted and t.name not in shared:
+                if t.is_trained and t.name not in walk.converted and t.name not in shared:
                     walk.converted[t.name] = [layout]
                     walk.change(
                         t,

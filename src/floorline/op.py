@@ -43,7 +43,7 @@ class Op(ABC):
 
     @abstractmethod
     def backward(self, wanted: frozenset[str], saved: tuple[Tensor, ...]) -> tuple[Op, ...]:
-        """Operators that make the gradients of the inputs named in ``wanted`` (weights are always wanted)."""
+        """Operators that make the gradients of the inputs named in ``wanted`` (weights are always wanted, frozen ones never)."""
 
     @property
     def letters(self) -> str:
@@ -54,6 +54,11 @@ class Op(ABC):
     def weights(self) -> tuple[Tensor, ...]:
         """The parameters it reads."""
         return tuple(t for t in self.inputs if t.is_weight)
+
+    @property
+    def trained(self) -> tuple[Tensor, ...]:
+        """The parameters that have a gradient."""
+        return tuple(t for t in self.inputs if t.is_trained)
 
     @property
     def activations(self) -> tuple[Tensor, ...]:
@@ -120,11 +125,11 @@ class Contraction(Op):
 
     def backward(self, wanted: frozenset[str], saved: tuple[Tensor, ...]) -> tuple[Op, ...]:
         made = self.outputs[0].gradient()
-        bias = tuple(t.gradient() for t in self.inputs if t.name.endswith(".bias"))
+        bias = tuple(t.gradient() for t in self.trained if t.name.endswith(".bias"))
         both = not any(t.is_weight for t in self.operands)
         found: list[Op] = []
         for operand in self.operands:
-            if not (operand.is_weight or operand.name in wanted):
+            if operand.frozen or not (operand.is_weight or operand.name in wanted):
                 continue
             others = tuple(t for t in self.operands if t is not operand)
             part = "backward" if both else "wgrad" if operand.is_weight else "dgrad"
@@ -179,7 +184,7 @@ class Elementwise(Op):
                 )
                 for t in carried
             )
-        gradients = tuple(t.gradient() for t in (*carried, *self.weights))
+        gradients = tuple(t.gradient() for t in (*carried, *self.trained))
         if not gradients:
             return ()
         scale = tuple(t for t in self.weights if not t.name.endswith(".bias"))
@@ -212,6 +217,8 @@ class Lookup(Op):
 
     def backward(self, wanted: frozenset[str], saved: tuple[Tensor, ...]) -> tuple[Op, ...]:
         table = self.weights[0]
+        if table.frozen:
+            return ()
         return (
             Elementwise(
                 name=f"{self.name}.wgrad",

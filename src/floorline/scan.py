@@ -33,7 +33,7 @@ class Scan(Op):
     def backward(self, wanted: frozenset[str], saved: tuple[Tensor, ...]) -> tuple[Op, ...]:
         """The reverse walk: two contractions for each of the forward's, one for each of its factors."""
         carried = tuple(t.gradient() for t in self.activations if t.name in wanted)
-        gradients = (*carried, *(t.gradient() for t in self.weights))
+        gradients = (*carried, *(t.gradient() for t in self.trained))
         if not gradients:
             return ()
         return (

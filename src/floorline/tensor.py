@@ -17,6 +17,7 @@ class Tensor:
     format   a format of its own ("fp32" statistics in a bf16 run), or "" for its role's
     copy_of  the tensor that this is a cast of: no copy at all where both formats are the same
     touched  share of it that is read, a number or expression over letters ("min(B*T/V, 1)"), or "" for all of it
+    frozen   of a weight, whether training leaves it as it is: it has no gradient
 
     >>> Tensor.of("/We", "VD").role
     'weights'
@@ -28,6 +29,7 @@ class Tensor:
     format: str = ""
     copy_of: str = ""
     touched: str = ""
+    frozen: bool = False
 
     @staticmethod
     def of(name: str, letters: str, role: str = "", touched: str = "") -> Tensor:
@@ -39,6 +41,11 @@ class Tensor:
     def is_weight(self) -> bool:
         """Whether this is a parameter of the model."""
         return self.role == WEIGHT
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether this is a parameter that has a gradient."""
+        return self.is_weight and not self.frozen
 
     @property
     def is_shared(self) -> bool:

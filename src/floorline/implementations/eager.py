@@ -18,7 +18,7 @@ def saves(statistics: str, mask: str) -> Mapping[str, tuple[Keep, ...]]:
     """The table, given the format of layer norm's statistics and that of dropout masks ("" for the activations')."""
     return {
         "layer_norm": (Keep("input"), Keep("mean", "row", statistics), Keep("rstd", "row", statistics)),
-        "rms_norm": (Keep("input", format="fp32"), Keep("rstd", "row", "fp32"), Keep("normalised")),
+        "rms_norm": (Keep("input", format="fp32"), Keep("rstd", "row", "fp32"), Keep("normalised", scale=True)),
         "softmax": (Keep("output"),),
         "softmax_fp32": (Keep("output", format="fp32"),),
         "dropout": (Keep("mask", format=mask),),

@@ -19,11 +19,13 @@ class Keep:
     what     "input", "inputs" or "output" for tensors that are there anyway, else a name of its own ("mean", "mask")
     letters  of an own tensor: "output" (an element each), "input", "row" (one number a row) or "none" (one in all)
     format   its format where it differs from the activations' ("fp32" statistics)
+    scale    whether only the gradient of the operator's own weight needs it
     """
 
     what: str
     letters: str = "output"
     format: str = ""
+    scale: bool = False
 
     def tensors(self, op: Op) -> tuple[Tensor, ...]:
         """The tensors, for one operator."""
@@ -40,6 +42,11 @@ def cast(tensor: Tensor, form: str) -> Tensor:
     if not form:
         return tensor
     return Tensor(f"{tensor.name}@{form}", tensor.letters, tensor.role, format=form, copy_of=tensor.name)
+
+
+def factor_of_a_gradient(op: Contraction, tensor: Tensor) -> bool:
+    """Whether the gradient of another factor is made of this one; a frozen weight has none."""
+    return any(t is not tensor and not t.frozen for t in op.operands)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +76,13 @@ class Implementation:
     def saved(self, op: Op) -> tuple[Tensor, ...]:
         """What an operator keeps for its backward pass, weights left out (they stay anyway).
 
-        Contractions keep both factors; elementwise work keeps what the table says, or its input where it says nothing.
+        Contractions keep the factors of gradients: both, but none beside a frozen weight; elementwise work keeps what the table
+        says, or its input where it says nothing.
         """
         if isinstance(op, Contraction):
-            return tuple(self.operand(op, t) for t in op.activations)
+            return tuple(self.operand(op, t) for t in op.activations if factor_of_a_gradient(op, t))
+        if isinstance(op, Convolution) and not op.trained:
+            return ()
         if isinstance(op, (Convolution, Scan)):
             return op.activations
         if isinstance(op, Lookup):
@@ -80,7 +90,10 @@ class Implementation:
         if isinstance(op, (View, CacheWrite, Route)) or (isinstance(op, Elementwise) and op.linear):
             return ()
         assert isinstance(op, Elementwise)
-        kept = tuple(t for keep in self.saves.get(op.function, (Keep("input"),)) for t in keep.tensors(op))
+        keeps = self.saves.get(op.function, (Keep("input"),))
+        kept = tuple(
+            t for keep in keeps if not (keep.scale and op.weights and not op.trained) for t in keep.tensors(op)
+        )
         return tuple(cast(t, self.attention_format) for t in kept) if op.kernel == "attention" else kept
 
     def operand(self, op: Contraction, tensor: Tensor) -> Tensor:

@@ -45,6 +45,12 @@ class Recipe:
     lora_rank: Num = spec(
         "rank of adapters beside frozen linear weights, 0 for none", aliases=("--lora-rank",), default=0, least=0
     )
+    frozen_weights: str = choice(
+        "format of frozen linear weights beside adapters: the other weights', or NF4 with its scales quantised too (QLoRA)",
+        ("same", "nf4"),
+        "same",
+        aliases=("--frozen-weights",),
+    )
     offload_optimizer: str = choice("whether the optimizer's state lives in the host's memory", ("no", "yes"), "no")
     offload_parameters: str = choice("whether weights live in the host's memory", ("no", "yes"), "no")
     offload_activations: Num = spec(

@@ -118,6 +118,15 @@ class Trainer:
         most=10.0,
         whole=False,
     )
+    adapts: str = choice(
+        "which linear layers of a layer have adapters: all, or all but attention's output", ("all", "inputs"), "all"
+    )
+    adapter_dropout: str = choice("whether adapters see their input through dropout", ("no", "yes"), "no")
+    ends: str = choice(
+        "embedding and head, where weights are at home in shares: gathered while they are used, or for the whole of both passes",
+        ("used", "whole"),
+        "used",
+    )
     workspace: Num = spec("of matmul libraries", unit="B", default=72e6, least=0.0, most=1e12, whole=False)
     framework: Num = spec(
         "the driver's context and buffers for messages", unit="B", default=1.5e9, least=0.0, most=1e12, whole=False

@@ -24,7 +24,8 @@ from floorline.transformer import Transformer
 class Flops(Result):
     """FLOP of a step over all devices.
 
-    full      forward and backward of every operator, the full query × key square, nothing computed twice [FLOP]
+    full      forward and backward of every operator, the full query × key square, nothing computed twice; of frozen weights no
+              gradients [FLOP]
     causal    the same of the pairs that the mask leaves [FLOP]
     hardware  what is computed in fact: of the pairs that the mask leaves, with what is recomputed [FLOP]
     palm      by the formula of PaLM, appendix B; 0 where a model has no such heads [FLOP]
@@ -65,9 +66,15 @@ def amount(step: Step, attention: str, fusion: str, policy: str) -> Num:
     return summed
 
 
-def flops(model: Transformer, workload: Train, precision: Precision, recipe: Recipe, fusion: str) -> Flops:
-    """FLOP of a step by convention."""
-    one = trained(model, replace(workload, micro_batch=1.0, global_batch=1.0), Parallelism(), precision, "full")
+def flops(
+    model: Transformer, adapted: Transformer, workload: Train, precision: Precision, recipe: Recipe, fusion: str
+) -> Flops:
+    """FLOP of a step by convention.
+
+    model    as it was published, which formulas of parameters see
+    adapted  as it is trained
+    """
+    one = trained(adapted, replace(workload, micro_batch=1.0, global_batch=1.0), Parallelism(), precision, "full")
     sequences, layers = workload.global_batch, model.layers()
     hardware: Num = 0.0
     for policy, share in policies(recipe, layers):

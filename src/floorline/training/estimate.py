@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from floorline.adapters import Kind, adapted, trainable
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.catalogue.trainers import load_trainer
@@ -70,9 +71,22 @@ class TrainingEstimate(Result):
         return f"TrainingEstimate({self.model.name}, {self.cluster!r}, {self.step_time!r})"
 
     @cached_property
+    def adapted(self) -> Transformer:
+        """The model as it is trained: with adapters, where the recipe has them."""
+        software = self.trainer
+        packed = self.recipe.frozen_weights == "nf4"
+        kind = Kind(software.adapts == "all", software.adapter_dropout == "yes", packed)
+        return adapted(self.model, self.recipe.lora_rank, kind)
+
+    @property
+    def trained_parameters(self) -> Num:
+        """Parameters that have gradients [-]."""
+        return trainable(self.adapted)
+
+    @cached_property
     def step(self) -> Step:
         """The forward pass of one micro-batch on all data-parallel ranks."""
-        made = trained(self.model, self.workload, self.parallelism, self.precision, self.assumptions.attention)
+        made = trained(self.adapted, self.workload, self.parallelism, self.precision, self.assumptions.attention)
         return replace(made, evenness=self.assumptions.expert_evenness)
 
     @property
@@ -187,7 +201,7 @@ class TrainingEstimate(Result):
     @cached_property
     def flops(self) -> Flops:
         """FLOP of a step by convention."""
-        return flops(self.model, self.workload, self.precision, self.recipe, self.fusion)
+        return flops(self.model, self.adapted, self.workload, self.precision, self.recipe, self.fusion)
 
     @property
     def peak(self) -> Num:
@@ -234,10 +248,9 @@ class TrainingEstimate(Result):
 
     @property
     def checkpoint(self) -> Num:
-        """Size of a checkpoint of weights and optimizer state: one copy of each parameter in its widest form, and its moments
-        [B]."""
+        """Size of a checkpoint: one copy of each trained parameter in its widest form, and its moments [B]."""
         each = self.state
-        return self.model.parameter_count().total * ((each.master or each.weight) + each.moments)
+        return self.trained_parameters * ((each.master or each.weight) + each.moments)
 
     def answer(self) -> Mapping[str, Any]:
         """Times, rates, utilisation and memory."""

@@ -31,5 +31,5 @@ def least_time(
     rate = device.fastest(precision.activations)
     rate = maximum(rate, device.fastest(precision.matmuls)) if precision.matmuls else rate
     moved = update_bytes(each.weight, 0.0, each.master, each.moments)
-    own = total(h.count / h.ranks for h in holdings.layer) * stage.layers
+    own = total(h.trained / h.ranks for h in holdings.layer) * stage.layers
     return maximum(arithmetic / (rate * plan.devices), own * moved / device.memory_bandwidth)

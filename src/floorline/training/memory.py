@@ -4,13 +4,14 @@ logits."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from floorline import layout, passes, program
+from floorline.adapters import PACKED
 from floorline.block import Block
 from floorline.blocks.stage import STAGE
 from floorline.formulas import schedules
@@ -141,12 +142,21 @@ def working_pieces(block: Block, fusion: str, cut: Plan, policy: str) -> tuple[t
     return tuple(
         tuple(
             p
-            for p in {piece.tensor.name: piece for piece in row.moved}.values()
+            for p in {piece.tensor.name: widened(piece) for piece in row.moved}.values()
             if p.tensor.role == ACTIVATION and p.tensor.name not in kept
         )
         for row in back
         if row.message is None
     )
+
+
+def widened(piece: Piece) -> Piece:
+    """A matrix in 4 bits as its matmul reads it: a copy in the activations' format.
+
+    Source: bitsandbytes, autograd/_functions.py, MatMul4Bit.
+    """
+    t = piece.tensor
+    return replace(piece, tensor=Tensor(f"{t.name}@wide", t.letters)) if t.format == PACKED else piece
 
 
 def piece_bytes(step: Step, pieces: tuple[Piece, ...], numbers: Numbers) -> Num:
@@ -233,26 +243,30 @@ def training_memory(
     stages, chunks = number(plan.pp), plan.virtual_stages
     in_flight = where(stages > 1.0, HELD[plan.schedule](micro_batches, stages, stage.index, chunks), 1.0)
 
-    def amount(shared_by: str) -> Num:
-        """Weights of the stage on a rank, shared out if ZeRO's stage is one of these."""
+    def amount(shared_by: str, what: Callable[[Held], Num]) -> Num:
+        """Of the stage on a rank, shared out if ZeRO's stage is one of these."""
         share = plan.zero_stage in shared_by
-        return total((h.count / h.ranks if share else h.count) * many for part, many in parts for h in part)
+        return total((what(h) / h.ranks if share else what(h)) * many for part, many in parts for h in part)
 
-    weights = amount("3") * each.weight * COPIES.get(plan.schedule, 1.0)
-    gradients = amount("23") * each.gradient
-    state = amount("123") * (each.master + each.moments)
+    here = 0.0 if recipe.offload_parameters == "yes" else 1.0
+    stays = 0.0 if recipe.offload_optimizer == "yes" else here
+    scales = amount("", lambda h: h.beside)
+    weights = (amount("3", lambda h: h.bytes) * here + scales) * COPIES.get(plan.schedule, 1.0)
+    gradients = amount("23", lambda h: h.trained) * each.gradient * here
+    state = amount("123", lambda h: h.trained) * (each.master + each.moments) * stays
     held = activations.layer * stage.layers * in_flight + activations.embedding * stage.embedding * in_flight
     kept_here = held * (1.0 - recipe.offload_activations) + activations.head * stage.head
     back = maximum(activations.layer_working, activations.head_working * stage.head)
-    back = back + gathered_bytes(holdings, each, plan)
-    copied = amount("123") * each.copied
+    if plan.zero_stage == "3" or recipe.offload_parameters == "yes":
+        back = back + gathered_bytes(holdings, stage, each, trainer)
+    copied = amount("123", lambda h: h.trained) * each.copied * stays
     during_update = maximum(copied - kept_here, 0.0)
     static = weights + gradients + state
     allocated = static + kept_here + maximum(back, during_update)
     return TrainingMemory(
         weights=weights,
         gradients=gradients,
-        optimizer=state * (0.0 if recipe.offload_optimizer == "yes" else 1.0),
+        optimizer=state,
         activations=kept_here,
         working=maximum(back, during_update),
         workspace=trainer.workspace,
@@ -261,11 +275,14 @@ def training_memory(
     )
 
 
-def gathered_bytes(holdings: Holdings, each: State, plan: Parallelism) -> Num:
-    """Whole weights of two layers, gathered for their passes, and the gradients of one, where shares of weights are at home."""
-    if plan.zero_stage != "3":
-        return 0.0
-    return total(h.count for h in holdings.layer) * (2.0 * each.weight + each.gradient)
+def gathered_bytes(holdings: Holdings, stage: Stage, each: State, trainer: Trainer) -> Num:
+    """Whole weights of two layers, gathered for their passes, and the gradients of one, where shares of weights are at home; with
+    the ends where the framework keeps them from one pass to the other."""
+    layers = total(h.bytes for h in holdings.layer) * 2.0 + total(h.trained for h in holdings.layer) * each.gradient
+    if trainer.ends == "used":
+        return layers
+    ends = ((holdings.embedding, stage.embedding), (holdings.head, stage.head))
+    return layers + total(h.bytes * many for part, many in ends for h in part)
 
 
 def fullest(found: Stages, memories: Mapping[str, TrainingMemory]) -> Num:

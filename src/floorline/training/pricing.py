@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from floorline import program
+from floorline.adapters import PACKED
 from floorline.calibrate.devices import width_of
 from floorline.efficiency.device import fits
 from floorline.efficiency.element_wise import traffic_time
@@ -80,9 +81,9 @@ class Expected:
                 form = self.times.weight_form(row.sized[0].weights, numbers)[0]
                 share = scaled(share, slower * in_model(self.cluster, form))
             yield KINDS.get(time.kind, time.kind), share
-        moved, launches = self.beside(row, numbers)
-        if launches:
-            yield "element-wise", self.traffic(moved, launches)
+        for moved, launches in (self.beside(row, numbers), self.widening(row, numbers)):
+            if launches:
+                yield "element-wise", self.traffic(moved, launches)
 
     def of_experts(self, row: Row, numbers: Numbers) -> Iterator[tuple[str, Share]]:
         """A part of an expert layer: its first matmul stands for all of them, one after another for each expert, as grouped
@@ -141,6 +142,12 @@ class Expected:
             moved = moved + total(numbers.value(p.elements) for p in gradients) * size
             launches = launches + float(len(made) - len(matrices))
         return moved, launches
+
+    def widening(self, row: Row, numbers: Numbers) -> tuple[Num, float]:
+        """Bytes and launches of what brings matrices in 4 bits to 16: it writes them, and their matmul reads them."""
+        packed = [p for p in row.reads if p.tensor.format == PACKED]
+        wide = 2.0 * self.step.precision.bytes(ACTIVATION)
+        return total(numbers.value(p.elements) for p in packed) * wide, float(len(packed))
 
     def message(self, sent: Collective, numbers: Numbers, buffer: Num) -> Share:
         """A collective of so many bytes, on all levels that it goes over."""

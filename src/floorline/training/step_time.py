@@ -267,7 +267,7 @@ def trained_weights(holdings: Holdings, stage: Stage, whole: bool = False) -> Nu
     """Weights that a rank of a stage updates, or with ``whole`` keeps gradients of before they are shared out [-]."""
     counts = counted(stage).values()
     kept = zip((holdings.layer, holdings.embedding, holdings.head), counts, strict=True)
-    return total((h.count if whole else h.count / h.ranks) * many for part, many in kept for h in part)
+    return total((h.trained if whole else h.trained / h.ranks) * many for part, many in kept for h in part)
 
 
 def updating(

@@ -110,6 +110,8 @@ def recipes_of(case: Case) -> tuple[Recipe, ...]:
         offload_parameters="yes" if offload == "parameters" else "no",
         offload_optimizer="yes" if offload in ("optimizer", "parameters") else "no",
         lora_rank=float(rank[1]) if rank else 32.0 if adapter else 0.0,
+        frozen_weights="nf4" if adapter and case.word("weights") == "nf4" else "same",
+        master_weights="no" if case.word("engine").lower().startswith(NARROW) else "yes",
     )
     said = case.word("recompute")
     if not said:
@@ -118,6 +120,11 @@ def recipes_of(case: Case) -> tuple[Recipe, ...]:
         return tuple(replace(base, recompute=policy) for policy in ("selective", "none"))
     known = "" if modules in ("", "core_attn-partial") else modules
     return (replace(base, recompute=said, recompute_modules=known if said == "selective" else ""),)
+
+
+NARROW = ("fsdp_qlora",)
+"""Frameworks that keep trained weights and the optimizer's moments in 16 bits alone: AnswerDotAI/fsdp_qlora, train.py, whose
+--precision is bf16."""
 
 
 def precision_of(case: Case, trainer: Trainer) -> Precision:
