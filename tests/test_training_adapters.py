@@ -139,3 +139,48 @@ def test_a_program_without_adapters_is_as_before() -> None:
     block = next(s.block for s in model("gpt2").stacks if s.is_layer)
     assert not any(t.frozen for op in block.ops for t in op.weights)
     assert training(block, implementation("flash"), Plan.of(()), "none", frozenset())[0]
+
+
+def test_shares_over_all_ranks_are_plain_sharding() -> None:
+    plain = amounts(estimate(dp=16, zero_stage="3"))
+    hybrid = amounts(estimate(dp=16, zero_stage="3", shard_ranks=16))
+    assert plain == hybrid
+
+
+@pytest.mark.parametrize("shards", [1, 2, 8, 16])
+def test_shares_are_of_the_ranks_that_share(shards: int) -> None:
+    memory = estimate(dp=16, zero_stage="3", shard_ranks=shards).memory["first"]
+    total = model("llama-3.1-8b").parameter_count().total
+    assert float(memory.weights) * shards == 2.0 * total
+    assert float(memory.gradients) * shards == 4.0 * total
+    assert float(memory.optimizer) * shards == 12.0 * total
+
+
+def test_gradients_are_scattered_within_and_summed_as_shares_across() -> None:
+    e = estimate(dp=16, zero_stage="3", shard_ranks=4)
+    stack, numbers = next((s, n) for s, n in e.step.stacks if s.is_layer)
+    _, back, _ = training(stack.block, implementation("flash"), e.step.cut(stack), "none", frozenset())
+    messages = [r.message for r in back if r.message is not None and r.message.inputs[0].name == "dWup"]
+    sent = [(m.kind, m.axes, numbers.value(m.message)) for m in messages]
+    whole = 4096.0 * 14336.0
+    assert sent == [("reduce_scatter", ("dp",), whole), ("all_reduce", ("dpr",), whole / 4.0)]
+
+
+def test_an_array_of_shares_is_its_scalars_bit_for_bit() -> None:
+    shards = (2, 4, 16)
+    many = amounts(estimate(dp=16, zero_stage="2", shard_ranks=np.array(shards, float)))
+    for i, ranks in enumerate(shards):
+        for name, value in amounts(estimate(dp=16, zero_stage="2", shard_ranks=ranks)).items():
+            assert float(np.broadcast_to(np.asarray(many[name], float), (3,))[i]) == float(np.asarray(value)), name
+
+
+def test_experts_have_room_among_the_ranks_that_share() -> None:
+    e = estimate("mixtral-8x7b", dp=16, ep=4, zero_stage="3", shard_ranks=8)
+    total = model("mixtral-8x7b").parameter_count().total
+    experts = 32 * 8 * 3 * 4096 * 14336
+    assert float(e.memory["first"].weights) == pytest.approx(2.0 * ((total - experts) / 8 + experts / 4 / 2), rel=1e-12)
+
+
+@pytest.mark.parametrize(("dp", "ep", "shards"), [(16, 1, 3), (16, 8, 4)])
+def test_shares_that_do_not_divide_break_a_rule(dp: int, ep: int, shards: int) -> None:
+    assert "weights shared over" in estimate("mixtral-8x7b", dp=dp, ep=ep, zero_stage="3", shard_ranks=shards).reason

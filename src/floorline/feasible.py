@@ -25,6 +25,7 @@ def check(
     asked: dict[str, Num] = {
         "tp": plan.tp,
         "dp": plan.dp,
+        "shard": plan.dp if plan.shard_ranks is None else plan.shard_ranks,
         "pp": plan.pp,
         "ep": plan.ep,
         "layers": model.layers(),

@@ -236,7 +236,12 @@ class Walk:
                 continue
             flat = {a: FLAT for a in self.plan.gradients if before.get(a) == PARTIAL}
             after = {**{a: x for a, x in before.items() if x not in (PARTIAL, FLAT)}, **flat}
-            self.change(Tensor(gradient.name, gradient.letters, GRADIENT), before, after)
+            whole = Tensor(gradient.name, gradient.letters, GRADIENT)
+            repeated = {a: PARTIAL for a in self.plan.copies if before.get(a) == PARTIAL}
+            if repeated:  # shares first, so that copies sum shares alone
+                self.change(whole, before, {**after, **repeated})
+                before = {**after, **repeated}
+            self.change(whole, before, after)
 
 
 def made(op: Op, tensor: Tensor, places: Layout, twin: dict[str, str]) -> Layout:

@@ -73,6 +73,12 @@ RULES = (
         "data-parallel ones; try --ep {tp:g}",
     ),
     Rule(
+        "shard∤dp",
+        lambda v: divides(v["shard"], v["dp"]) & divides(maximum(v["ep"] / v["tp"], 1.0), v["shard"]),
+        "weights shared over {shard:g} ranks: that does not divide the {dp:g} data-parallel ones, or leaves the {ep:g} ranks of "
+        "expert parallelism no room; try --shard-ranks {dp:g}",
+    ),
+    Rule(
         "ep∤experts",
         lambda v: divides(v["ep"], v["experts"]) & (v["ep"] <= maximum(v["most_experts"], 1.0)),
         "expert parallelism {ep:g} does not divide the {most_experts:g} experts of {model}; lower it",

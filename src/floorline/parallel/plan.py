@@ -44,6 +44,11 @@ class Plan:
         """Axes over which reduced gradients are shared out."""
         return tuple(dict.fromkeys(a for s in self.splits for a in s.gradients))
 
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """Axes over which such shares are repeated."""
+        return tuple(a for a in data.COPIES if self.gradients and any(a in s.axes for s in self.splits))
+
 
 @cache
 def _whole(cut: Plan, letter: str) -> Plan:
@@ -75,7 +80,8 @@ def plan(parallelism: Parallelism, decoding: bool = False) -> Plan:
         splits.append(context.context(p.context, decoding))
     if present(p.dp) or (present(p.cp) and p.zero_stage != "0"):
         ranks = experts.DATA if present(p.ep) else data.AXES
-        splits.append(data.data(int(p.zero_stage), ranks, context.AXES if present(p.cp) else ()))
+        copies = () if p.shard_ranks is None else data.COPIES
+        splits.append(data.data(int(p.zero_stage), ranks, context.AXES if present(p.cp) else (), copies))
     return Plan.of((*splits, *(e.split for e in p.extra)))
 
 
@@ -86,10 +92,13 @@ def degrees(parallelism: Parallelism, kv_heads: Num) -> dict[str, Num]:
     """
     t = tensor.degrees(parallelism.tp, kv_heads)
     found = {**t, **context.degrees(parallelism.cp, kv_heads / t["tpk"])}
+    shares = parallelism.dp if parallelism.shard_ranks is None else parallelism.shard_ranks
     if present(parallelism.ep):
-        found.update(experts.data_degrees(parallelism.ep, parallelism.tp, parallelism.dp))
+        found.update(experts.data_degrees(parallelism.ep, parallelism.tp, shares))
     else:
-        found.update(data.degrees(parallelism.dp))
+        found.update(data.degrees(shares))
+    if parallelism.shard_ranks is not None:
+        found.update(data.copies(parallelism.dp, parallelism.shard_ranks))
     found.update(pp=parallelism.pp)
     for extra in parallelism.extra:
         found.update(extra.ranks)
