@@ -100,6 +100,11 @@ def test_no_array_mixes_adapters_and_none() -> None:
         adapted(model("gpt2"), np.array([0.0, 8.0]), Kind())
 
 
+def test_weights_in_4_bits_need_adapters() -> None:
+    with pytest.raises(BadInput, match="nothing is frozen"):
+        Recipe(frozen_weights="nf4")
+
+
 def test_what_only_frozen_weights_gradients_need_is_not_kept() -> None:
     block = next(s.block for s in model("llama-3.1-8b").stacks if s.is_layer)
     software = implementation("flash")

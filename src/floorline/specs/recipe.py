@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from floorline.num import Num
+from floorline.errors import BadInput
+from floorline.num import Num, all_true, number
 from floorline.specs.fields import TOKENS, check, choice, spec, text
 
 OPTIMIZERS = ("adamw", "adamw-8bit", "adafactor", "sgd", "sgd-momentum", "lion", "muon", "soap")
@@ -74,6 +75,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.frozen_weights != "same" and all_true(number(self.lora_rank) <= 0.0):
+            raise BadInput("frozen_weights is 'nf4' and nothing is frozen: lora_rank is 0; expected a rank, such as 16")
 
     @property
     def modules(self) -> tuple[str, ...]:
