@@ -189,3 +189,15 @@ def test_experts_have_room_among_the_ranks_that_share() -> None:
 @pytest.mark.parametrize(("dp", "ep", "shards"), [(16, 1, 3), (16, 8, 4)])
 def test_shares_that_do_not_divide_break_a_rule(dp: int, ep: int, shards: int) -> None:
     assert "weights shared over" in estimate("mixtral-8x7b", dp=dp, ep=ep, zero_stage="3", shard_ranks=shards).reason
+
+
+def test_offloaded_weights_cost_time_over_the_host_link_and_are_updated_there() -> None:
+    recipe = {"lora_rank": 8.0, "offload_optimizer": "yes"}
+    plan: dict[str, Any] = {"dp": 8, "zero_stage": "3"}
+    there = estimate(recipe=Recipe(**recipe, offload_parameters="yes"), **plan)  # type: ignore[arg-type]
+    state_alone = estimate(recipe=Recipe(**recipe), **plan)  # type: ignore[arg-type]
+    assert there.expected is not None
+    assert state_alone.expected is not None
+    assert there.expected.offloading >= state_alone.expected.offloading == 0.0
+    assert set(there.expected.update.kinds) == {"offload"}
+    assert float(there.expected.update.seconds) < float(state_alone.expected.update.seconds)

@@ -32,13 +32,13 @@ from floorline.training.conventions import Flops, flops
 from floorline.training.floors import least_time
 from floorline.training.holdings import Holdings, holdings
 from floorline.training.memory import Kept, TrainingMemory, fullest, kept, training_memory
-from floorline.training.offload import updating_on_host, waiting
+from floorline.training.offload import on_host, updating_on_host, waiting
 from floorline.training.parts import Parts, parts
 from floorline.training.pricing import Expected, Pricing, Serial
 from floorline.training.software import engine as engine_of
 from floorline.training.software import fusion as fusion_of
 from floorline.training.stages import Stage, Stages, stages
-from floorline.training.step_time import StepTime, step_time, trained_weights, updating
+from floorline.training.step_time import StepTime, own_bytes, step_time, trained_weights, updating
 from floorline.training.updates import State, state
 from floorline.training.work import Work
 from floorline.transformer import Transformer
@@ -136,15 +136,16 @@ class TrainingEstimate(Result):
             found, self.stages, layers, self.micro_batches, plan, self.trainer, launch_time, self.waiting_for_host
         )
         device = self.cluster.accelerator
-        on_host = self.recipe.offload_optimizer == "yes"
         update = updating(self.holdings, time.slowest, self.state, plan, self.trainer, price)
         own = trained_weights(self.holdings, time.slowest)
-        return replace(time, update=updating_on_host(own, self.state, self.recipe, device) if on_host else update)
+        return replace(
+            time, update=updating_on_host(own, self.state, self.recipe, device) if on_host(self.recipe) else update
+        )
 
     def waiting_for_host(self, stage: Stage, work: Work) -> Num:
-        """What a micro-batch of a stage waits for activations that are in the host's memory [s]."""
-        kept_bytes = self.kept.layer * stage.layers
-        return waiting(work, kept_bytes, self.recipe, self.cluster.accelerator)
+        """What a micro-batch of a stage waits for activations and weights that are in the host's memory [s]."""
+        kept_bytes, weight_bytes = self.kept.layer * stage.layers, own_bytes(self.holdings, stage, self.parallelism)
+        return waiting(work, kept_bytes, weight_bytes, self.recipe, self.cluster.accelerator)
 
     @cached_property
     def kept(self) -> Kept:

@@ -270,6 +270,14 @@ def trained_weights(holdings: Holdings, stage: Stage, whole: bool = False) -> Nu
     return total((h.trained if whole else h.trained / h.ranks) * many for part, many in kept for h in part)
 
 
+def own_bytes(holdings: Holdings, stage: Stage, plan: Parallelism) -> Num:
+    """Bytes of a stage's weights at home on a rank, scales of quantised ones aside [B]."""
+    counts = counted(stage).values()
+    kept = zip((holdings.layer, holdings.embedding, holdings.head), counts, strict=True)
+    shared = plan.zero_stage == "3"
+    return total((h.bytes / h.ranks if shared else h.bytes) * many for part, many in kept for h in part)
+
+
 def updating(
     holdings: Holdings, stage: Stage, bytes_each: State, plan: Parallelism, trainer: Trainer, price: Pricing
 ) -> Expectation:
