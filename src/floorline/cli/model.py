@@ -36,8 +36,8 @@ READ = (SET, CONVENTION, MTP, QUANTIZATION)
 MODEL = Argument("model", "a catalogue name, a hub id, a config.json, or a folder that holds one")
 
 
-def load(name: str, given: Given) -> Transformer:
-    """The model, with other sizes where ``--set`` gives some."""
+def load(name: object, given: Given) -> Transformer:
+    """The model of a name or of a configuration, with other sizes where ``--set`` gives some."""
     from floorline.catalogue.load import load_model
     from floorline.huggingface.attention_variants import with_attention
     from floorline.huggingface.read import read

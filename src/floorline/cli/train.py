@@ -9,11 +9,12 @@ import numpy as np
 
 from floorline.calibrate.files import shipped
 from floorline.catalogue.trainers import load_trainer
-from floorline.cli.command import Command, Flag, Given
+from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.flags import HARDWARE, build, cluster, of_spec, one, parallelism
 from floorline.cli.infer import network, unknown_network
-from floorline.cli.model import JSON, MODEL, READ, load
+from floorline.cli.model import JSON, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
+from floorline.cli.paste import AS, FROM, pasted, show_as
 from floorline.errors import BadInput, Infeasible
 from floorline.estimates import estimate
 from floorline.phases import Time
@@ -45,8 +46,16 @@ DTYPE = Flag(
 )
 PLAN = of_spec(Parallelism, skip=("extra",))
 ASSUMED = of_spec(Assumptions, skip=("fusion",))
+MODEL = Argument(
+    "model",
+    "a catalogue name, a hub id, a config.json, or a folder that holds one; - or nothing for the model that the file of --from "
+    "describes",
+    "?",
+)
 FLAGS = (
     JSON,
+    FROM,
+    AS,
     *READ,
     *of_spec(Train),
     *of_spec(Recipe),
@@ -79,12 +88,12 @@ def precision(given: Given, model: Transformer, engine: str | None) -> Precision
     return replace(base, **own)
 
 
-def answer(model: str, given: Given) -> TrainingEstimate:
+def answer(model: str | Transformer, given: Given) -> TrainingEstimate:
     """The estimate that some flags ask for.
 
     raises Infeasible where the plan breaks a rule
     """
-    made = load(model, given)
+    made = model if isinstance(model, Transformer) else load(model, given)
     plan = parallelism(given)
     formats = precision(given, made, given.get("engine"))
     asked = given if given.get("global_batch") is not None else {**given, "global_batch": usual_batch(given, plan)}
@@ -110,14 +119,18 @@ def usual_batch(given: Given, plan: Parallelism) -> str:
     return repr(micro * scalar(plan.dp) * scalar(plan.pp))
 
 
-def train(model: str, given: Given) -> int:
+def train(named: str | None, given: Given) -> int:
     """One optimizer step of a model: its time with what it is spent on, tokens a second, utilisation under each convention, and
-    the memory of
-    each kind of pipeline stage; with --tokens days, device-hours, money and energy of the whole run."""
+    the memory of each kind of pipeline stage; with --tokens days, device-hours, money and energy of the whole run.
+    A plan may come from another framework's file (--from) and be printed as one (--as)."""
+    model, given = pasted(named, given)
     e = answer(model, given)
+    if given.get("as_form") is not None:
+        show_as(given["as_form"], model, given, e)
+        return 0
     run = whole_run(e, build(Run, given))
     if given["json"]:
-        print_json(as_json(model, given, e, run))
+        print_json(as_json(model if isinstance(model, str) else model.name, given, e, run))
     else:
         show(e)
         show_run(run)
