@@ -317,6 +317,12 @@ ARGUMENTS: tuple[tuple[str, dict[str, str]], ...] = (
         "--tensor-model-parallel-size 8 --expert-model-parallel-size 2 --expert-tensor-parallel-size 4",
         {"ep": "2", "tp": "8"},
     ),
+    ("--tensor-model-parallel-size 2 --expert-model-parallel-size 8 --num-experts 64", {"ep": "16"}),
+    ("--tensor-model-parallel-size 8 --expert-model-parallel-size 8 --num-experts 8", {"ep": "8"}),
+    (
+        "tensor_model_parallel_size: 4\nvirtual_pipeline_model_parallel_size: 2\nbf16: True",
+        {"tp": "4", "virtual_stages": "2"},
+    ),
 )
 
 
@@ -343,6 +349,7 @@ def test_llama_405b_of_torchtitan() -> None:
         "seq_len": "8192",
         "recompute": "full",
         "dtype": "bf16",
+        "gradients": "fp32",
         "matmuls": "fp8",
         "optimizer": "adamw",
     }
@@ -563,7 +570,7 @@ def test_round_trip(drawn: tuple[dict[str, str], Parallelism], form: str) -> Non
     written = write_plan(form, flags, LAYERS)
     assert form_of(written.text) == form
     assert set(written.unsaid) <= set(flags)
-    again = read_plan(written.text, {"devices": str(int(float(plan.devices)))}, LAYERS).flags
+    again = read_plan(written.text, {**written.unsaid, "devices": str(int(float(plan.devices)))}, LAYERS).flags
     said = {name: value for name, value in flags.items() if name not in written.unsaid}
     compared = {name: again.get(name, DEFAULTS.get(name)) for name in said if name != "dp"}
     assert compared == {name: value for name, value in said.items() if name != "dp"}
@@ -602,6 +609,10 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "--lr" in err
     status, out, _ = run(capsys, "-", "--from", path, "--tp", "4", "--devices", "512", "--json")
     assert (status, json.loads(out)["parallelism"]["tp"], json.loads(out)["parallelism"]["dp"]) == (0, 4.0, 8.0)
+    _, out, _ = run(
+        capsys, "--from", path, "--set", "n_layer=32,vocab_size=51200", "--devices", "1_024", "--json"
+    )
+    assert (json.loads(out)["model"]["layers"], json.loads(out)["model"]["sizes"]["V"]) == (32, 51200)
 
 
 def test_model_by_its_assets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -638,7 +649,7 @@ def test_printed_plan_is_read_again(form: str, tmp_path: Path, capsys: pytest.Ca
     left = ("--sequence-parallel", "--devices", "8") if form == "deepspeed" else ("--devices", "8")
     _, out, _ = run(capsys, "llama-3.1-8b", "--from", saved(tmp_path, out), *left, *common)
     second = json.loads(out)
-    assert (second["step_time"], second["memory"]) == (first["step_time"], first["memory"])
+    assert (second["step_time_s"], second["memory"]) == (first["step_time_s"], first["memory"])
 
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -648,6 +659,11 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cases = (
         ((), 2, "MODEL is missing"),
         (("--from", saved(tmp_path, ZERO_3)), 2, "does not describe one"),
+        (
+            ("--from", saved(tmp_path, LLAMA_405B.replace("Llama-3.1-405B", "tokenizer"), "b")),
+            2,
+            "'tokenizer' is not known",
+        ),
         (("gpt2", "--from", str(tmp_path / "none")), 3, "no such file"),
         (("gpt2", "--from", str(tmp_path)), 2, "expected a file"),
         (("gpt2", "--from", str(binary)), 2, "no text"),

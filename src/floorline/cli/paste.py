@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from floorline.cli.command import Flag, Given
+from floorline.cli.flags import plain_number
 from floorline.cli.model import load
 from floorline.cli.output import note, print_json
 from floorline.errors import BadInput, NotFound
 from floorline.plan_files import WRITERS, read_plan, write_plan
-from floorline.plan_files.plan_file import PlanFile, texts
+from floorline.plan_files.plan_file import PlanFile, plain, texts
 from floorline.report import envelope
 from floorline.training.estimate import TrainingEstimate
 from floorline.transformer import Transformer
@@ -42,13 +43,23 @@ def pasted(model: str | None, given: Given) -> tuple[str | Transformer, dict[str
         return named, dict(given)
     text = content(path)
     made = None if named is None else load(named, given)
-    plan = read_plan(text, {k: str(v) for k, v in given.items() if v not in (None, False)}, layers_of(made))
+    said = {name: number(value) for name, value in given.items() if value not in (None, False)}
+    plan = read_plan(text, said, layers_of(made))
     if made is None:
-        made = load(model_in(plan), given)
-        if plan.model is not None and not isinstance(plan.model, Mapping):
-            plan = read_plan(text, {k: str(v) for k, v in given.items() if v not in (None, False)}, layers_of(made))
+        made = described(plan, given)
+        plan = read_plan(text, said, layers_of(made))
     tell(plan, made_here=named is None)
     return made, merged(given, plan)
+
+
+def number(value: object) -> str:
+    """A flag's text with a number written out: a file's reader computes with it.
+
+    >>> number("1e3"), number("block")
+    ('1000', 'block')
+    """
+    found = plain_number(str(value))
+    return str(value) if found is None or found in (float("inf"), float("-inf")) or found != found else plain(found)
 
 
 def layers_of(model: Transformer | None) -> float | None:
@@ -57,14 +68,19 @@ def layers_of(model: Transformer | None) -> float | None:
     return found if isinstance(found, float) else None
 
 
-def model_in(plan: PlanFile) -> str | Mapping[str, object]:
+def described(plan: PlanFile, given: Given) -> Transformer:
     """The model that a file describes or names.
 
-    raises BadInput where it does neither
+    raises BadInput where it does neither, or by a name that nobody knows
     """
     if plan.model is None:
         raise BadInput(f"{MODEL_HINT}: the {plan.form} file does not describe one")
-    return {**plan.model, "name": "model of the file"} if isinstance(plan.model, Mapping) else plan.model
+    if isinstance(plan.model, Mapping):
+        return load({**plan.model, "name": "model of the file"}, given)
+    try:
+        return load(plan.model, given)
+    except NotFound:
+        raise BadInput(f"{MODEL_HINT}: the file's {plan.model[:40]!r} is not known") from None
 
 
 def content(path: str) -> str:
@@ -118,4 +134,4 @@ def show_as(form: str, model: str | Transformer, given: Given, e: TrainingEstima
         return
     print(written.text)
     if written.unsaid:
-        note(f"{form} has no word for: {', '.join(written.remarks)}")
+        note(f"{form} has no word for, say beside --from: {' '.join(written.remarks)}")

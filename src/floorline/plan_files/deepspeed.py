@@ -264,7 +264,7 @@ def write(flags: Texts, layers: float | None) -> Written:
         said.add("optimizer")
     if int(flags.get("tp", "1")) > 1:
         found["tensor_parallel"] = {"autotp_size": int(flags["tp"])}
-    if flags.get("context") == "all-to-all":
+    if flags.get("context") == "all-to-all" and flags.get("cp", "1") != "1":
         found["sequence_parallel_size"] = int(flags.get("cp", "1"))
         said |= {"cp", "context"}
     unsaid = {name: value for name, value in flags.items() if name not in said}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from floorline.errors import BadInput
 from floorline.plan_files.arguments import Arguments, arguments
 from floorline.plan_files.megatron_model import MODEL_ARGUMENTS, model_of
-from floorline.plan_files.plan_file import PlanFile, Texts, data_parallel, degree, plain, whole, word
+from floorline.plan_files.plan_file import PlanFile, Texts, data_parallel, degree, expert_ranks, plain, whole, word
 from floorline.specs.recipe import MODULES
 
 NUMBERS = {
@@ -19,6 +19,7 @@ NUMBERS = {
     "pipeline-model-parallel-size": "pp",
     "context-parallel-size": "cp",
     "num-virtual-stages-per-pipeline-rank": "virtual_stages",
+    "virtual-pipeline-model-parallel-size": "virtual_stages",
     "micro-batch-size": "micro_batch",
     "global-batch-size": "global_batch",
     "seq-length": "seq_len",
@@ -89,7 +90,7 @@ TAKEN = {
         "sgd-momentum",
         "optimizer-offload-fraction",
     ),
-    *("cpu-offloading-num-layers", "world-size", "nproc-per-node", "nnodes"),
+    *("cpu-offloading-num-layers", "num-moe-experts", "world-size", "nproc-per-node", "nnodes"),
 }
 
 
@@ -217,12 +218,10 @@ def experts(r: Reading) -> None:
     """Ranks that share the experts: Megatron's are data-parallel ones, each a group that cuts an expert by width."""
     ep, tp = r.number("expert-model-parallel-size", 1), r.degree("tp")
     cut = r.number("expert-tensor-parallel-size", tp)
-    if ep > 1:
-        r.flags["ep"] = str(ep)
-    if ep > 1 and cut > 1 and ep * cut != tp:
-        r.unmapped.append(
-            f"--expert-tensor-parallel-size {cut} (tensor parallelism where it is left out): experts are whole on {ep} ranks here"
-        )
+    ranks, remark = expert_ranks(ep, cut, tp, r.number("num-experts", r.number("num-moe-experts", 0)) or None)
+    if ep > 1 and not r.given.get("ep"):
+        r.flags["ep"] = str(ranks)
+        r.unmapped += [remark] if remark else []
 
 
 def sharding(r: Reading) -> None:

@@ -50,7 +50,7 @@ class Written:
     unsaid  flags that the format has no word for, with their values
 
     >>> Written(form="deepspeed", text="{}", unsaid={"pp": "4"}).remarks
-    ('--pp 4',)
+    ('--pipeline-parallel-size 4',)
     """
 
     form: str
@@ -153,6 +153,27 @@ def word(value: object, name: str, options: Iterable[str]) -> str:
 def degree(given: Texts, own: Texts, name: str) -> int:
     """A degree of the plan: the command line's where it has one, else the file's, else 1."""
     return whole(given.get(name) or own.get(name) or 1, as_flag(name, "").strip())
+
+
+def expert_ranks(ep: int, cut: int, tp: int, experts: int | None) -> tuple[int, str]:
+    """Ranks that share the experts as a plan here counts them, and what differs.
+
+    ep       groups of ranks with different experts
+    cut      ranks of a group, over which each expert is cut by width
+    experts  of a layer, where that is known
+
+    >>> expert_ranks(2, 4, 8, None), expert_ranks(8, 2, 2, 64)[0]
+    ((2, ''), 16)
+    """
+    if ep == 1 or cut == 1 or ep * cut == tp:
+        return ep, ""
+    if experts and experts % (ep * cut) == 0:
+        return (
+            ep * cut,
+            f"experts on {ep} groups that cut each by width over {cut} ranks are priced as whole ones on {ep * cut} ranks",
+        )
+    more = f"a rank is priced with more of the experts' weights than it has; --ep {ep * cut} where that divides the experts"
+    return ep, f"experts are cut by width over {cut} ranks beside being dealt out to {ep}: {more}"
 
 
 def data_parallel(given: Texts, own: Texts) -> int | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from floorline.errors import BadInput
-from floorline.plan_files.plan_file import PlanFile, Texts, data_parallel, degree, whole, word
+from floorline.plan_files.plan_file import PlanFile, Texts, data_parallel, degree, expert_ranks, whole, word
 
 Keys = tuple[str, ...]
 TP: Keys = ("parallelism.tensor_parallel_degree", "training.tensor_parallel_degree")
@@ -39,6 +39,7 @@ SEQ: Keys = ("training.seq_len",)
 OFFLOAD: Keys = ("training.enable_cpu_offload",)
 DTYPE: Keys = ("training.dtype",)
 PARAM: Keys = ("training.mixed_precision_param",)
+REDUCE: Keys = ("training.mixed_precision_reduce",)
 MODE: Keys = ("activation_checkpoint.mode",)
 OPTION: Keys = ("activation_checkpoint.selective_ac_option",)
 CONVERTERS: Keys = ("model.converters",)
@@ -153,8 +154,8 @@ def degrees(r: Reading) -> None:
     if r.degree("tp") > 1:
         r.flags["sequence_parallel"] = "yes"
     cut, tp, ep = r.doc.number(ETP, 1), r.degree("tp"), r.degree("ep")
-    if ep > 1 and cut > 1 and ep * cut != tp:
-        r.unmapped.append(f"{ETP[0]} {cut}: experts are whole on {ep} ranks here")
+    _, remark = expert_ranks(ep, cut, tp, None)
+    r.unmapped += [remark] if remark else []
     if r.doc.text(ROTATE, "allgather", ("allgather", "alltoall")) == "alltoall":
         r.unmapped.append(f"{ROTATE[0]} alltoall: keys and values are priced as gathered")
 
@@ -248,6 +249,7 @@ def formats(r: Reading) -> None:
     wide = {"bfloat16": "bf16", "float32": "fp32"}
     stored = wide[r.doc.text(DTYPE, "float32", wide)]
     r.flags["dtype"] = "bf16" if stored == "bf16" else wide[r.doc.text(PARAM, "bfloat16", wide)]
+    r.flags["gradients"] = wide[r.doc.text(REDUCE, "float32", ("float32",))]
     if stored == "bf16":
         r.flags |= {"master_weights": "no", "gradients": "bf16"}
         r.unmapped.append(f"{DTYPE[0]} bfloat16: moments are priced in fp32")
