@@ -25,6 +25,7 @@ from floorline.specs.precision import FORMATS, Precision
 from floorline.specs.recipe import Recipe
 from floorline.specs.run import Run
 from floorline.specs.workload import Train
+from floorline.training import trace
 from floorline.training.estimate import TrainingEstimate, training_precision
 from floorline.training.runs import RunCost, whole_run
 from floorline.transformer import Transformer
@@ -66,6 +67,11 @@ FLAGS = (
     *ASSUMED,
     TRAINER,
     *of_spec(Run),
+    Flag(
+        "trace",
+        ("--trace",),
+        "write the step pass by pass, a .json file that chrome://tracing and ui.perfetto.dev draw",
+    ),
     Flag("check", ("--check",), "exit with 1 where it does not fit", switch=True),
 )
 
@@ -129,6 +135,8 @@ def train(named: str | None, given: Given) -> int:
         show_as(given["as_form"], model, given, e)
         return 0
     run = whole_run(e, build(Run, given))
+    if given["trace"] is not None:
+        trace.save(e, given["trace"])
     if given["json"]:
         print_json(as_json(model if isinstance(model, str) else model.name, given, e, run))
     else:
@@ -136,6 +144,8 @@ def train(named: str | None, given: Given) -> int:
         show_run(run)
         for remark in remarks(e):
             note(remark)
+        if given["trace"] is not None:
+            note(f"wrote {given['trace']}")
     return 1 if given["check"] and not e.fits() else 0
 
 

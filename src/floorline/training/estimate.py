@@ -167,6 +167,16 @@ class TrainingEstimate(Result):
         """The textbook sum of the same pieces."""
         return self.priced(Serial(self.step, self.cluster, self.assumptions), 0.0)
 
+    @property
+    def pricing(self) -> tuple[Pricing, Num]:
+        """How launches are priced, and what the host takes to start an operator [s]: as expected, or by the textbook where a kind
+        of kernel has no model."""
+        if self.expected is None:
+            return Serial(self.step, self.cluster, self.assumptions), 0.0
+        engine = engine_of(self.trainer, self.cluster.accelerator)
+        started = 0.0 if self.trainer.launch == "graph" else self.trainer.launch_time
+        return Expected(self.step, self.cluster, engine, self.trainer), started
+
     @cached_property
     def step_time(self) -> Time:
         """One optimizer step."""

@@ -124,6 +124,26 @@ def gathered_beside(
     return whole.without(kinds) + whole.only(kinds).times(share), sharing_time(messages, work, SHARE)
 
 
+def beside_messages(
+    parts: Parts, layers: Num, plan: Parallelism, trainer: Trainer
+) -> tuple[dict[str, Work], dict[str, Num]]:
+    """The parts of a model with what is left of messages that overlap with work, and how much longer that work takes [s]."""
+    units = {name: overlapped(getattr(parts, name), trainer) for name in ("layer", "embedding", "head")}
+    shares: dict[str, Work] = {}
+    slowed: dict[str, Num] = {}
+    for name, unit in units.items():
+        pieces = layers / plan.pp if name == "layer" else 1.0
+        # of one part alone its own pieces; a layer's messages hide behind the layers beside it
+        forward, longer = gathered_beside(unit.forward, ("weight messages",), maximum(pieces, 1.0))
+        beside = unit.wgrad.kernels
+        dgrad, again = gathered_beside(
+            unit.dgrad, ("weight messages", "gradient messages"), maximum(pieces, 1.0), beside
+        )
+        shares[name] = replace(unit, forward=forward, dgrad=dgrad)
+        slowed[name] = longer + again
+    return shares, slowed
+
+
 def step_time(
     parts: Parts,
     found: Stages,
@@ -143,18 +163,7 @@ def step_time(
     launch_time    what the host takes for an operator, 0 where it starts a graph [s]
     moved          what a micro-batch of a stage waits for activations that are in the host's memory [s]
     """
-    units = {name: overlapped(getattr(parts, name), trainer) for name in ("layer", "embedding", "head")}
-    shares, slowed = {}, {}
-    for name, unit in units.items():
-        pieces = layers / plan.pp if name == "layer" else 1.0
-        # of one part alone its own pieces; a layer's messages hide behind the layers beside it
-        forward, longer = gathered_beside(unit.forward, ("weight messages",), maximum(pieces, 1.0))
-        beside = unit.wgrad.kernels
-        dgrad, again = gathered_beside(
-            unit.dgrad, ("weight messages", "gradient messages"), maximum(pieces, 1.0), beside
-        )
-        shares[name] = replace(unit, forward=forward, dgrad=dgrad)
-        slowed[name] = longer + again
+    shares, slowed = beside_messages(parts, layers, plan, trainer)
     slowest = slowest_stage(found, shares)
     stage = of_stage(slowest, shares)
     whole_model = shares["layer"].times(layers) + shares["embedding"] + shares["head"]
@@ -175,13 +184,11 @@ def step_time(
     share = where(others.seconds > 0.0, waited / maximum(others.seconds, 1e-30), 0.0)
     busy = (stage.once + between).times(micro_batches)
     exposed, longer = once_a_step(stage, slowest, trainer, plan)
-    extra = total(slowed[name] * count for name, count in counted(slowest).items()) * micro_batches + longer
-    slow_share = extra / maximum(stage.seconds, 1e-30)
     return StepTime(
         busy,
         others.once.times(share) + filling,
         exposed,
-        stage.once.without(MESSAGES).times(slow_share),
+        slower(stage, total(slowed[name] * count for name, count in counted(slowest).items()) * micro_batches + longer),
         NOTHING,
         host * micro_batches,
         offloading * micro_batches,
@@ -200,6 +207,11 @@ MESSAGES = (
     "stage messages",
 )
 """Kinds that are no work of the device's own."""
+
+
+def slower(stage: Work, extra: Num) -> Expectation:
+    """What a stage's own work takes longer, of so much that all of its work and messages would [s]."""
+    return stage.once.without(MESSAGES).times(extra / maximum(stage.seconds, 1e-30))
 
 
 def counted(stage: Stage) -> dict[str, Num]:
@@ -227,14 +239,18 @@ def slowest_stage(found: Stages, parts: Mapping[str, Work]) -> Stage:
 
 
 def host_waiting(stage: Work, launch_time: Num, blocks: bool = False) -> Num:
-    """What the device waits for the host in one micro-batch: each pass starts as it can, one after the other; all that the host
-    does, where
-    it waits for each kernel [s]."""
+    """What the device waits for the host in one micro-batch: each pass starts as it can, one after the other [s]."""
+    ahead, back = host_waits(stage, launch_time, blocks)
+    return ahead + back
+
+
+def host_waits(stage: Work, launch_time: Num, blocks: bool = False) -> tuple[Num, Num]:
+    """The same of the forward and of the backward pass; all that the host does, where it waits for each kernel [s]."""
     if blocks:
-        return (stage.forward_starts + stage.backward_starts) * launch_time
+        return stage.forward_starts * launch_time, stage.backward_starts * launch_time
     ahead = maximum(stage.forward_starts * launch_time - stage.forward.seconds, 0.0)
     back = maximum(stage.backward_starts * launch_time - stage.dgrad.seconds - stage.wgrad.seconds, 0.0)
-    return ahead + back
+    return ahead, back
 
 
 def host_share(others: Work, host: Num, stage: Work) -> Num:
