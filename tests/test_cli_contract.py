@@ -110,6 +110,7 @@ DOCUMENTS = {
     "roofline": ("roofline", "gpt2", *GENERATE),
     "balance": ("balance", "llama-3.1-8b", "--tp", "2", *GENERATE),
     "occupancy": ("occupancy", "--threads", "128"),
+    "scale": ("scale", "gpt2", "--strong", "1,2", "--seq-len", "128"),
     "mfu": ("mfu", "gpt2", "--seq-len", "128", "--step-time", "1"),
     "calibrate": (
         *("calibrate", str(VALIDATION / "kernels" / "vidur_elementwise.csv.xz")),

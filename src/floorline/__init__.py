@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from floorline.speculation import Speculation as Speculation
     from floorline.speculation import speculate as speculate
     from floorline.sweeps import sweep as sweep
+    from floorline.training.scaling_curve import scale as scale
     from floorline.training.utilisation import mfu as mfu
     from floorline.validation.report import validate as validate
     from floorline.waterfalls import waterfall as waterfall
@@ -74,6 +75,7 @@ PUBLIC = {
     "sweep": "sweeps",
     "validate": "validation.report",
     "mfu": "training.utilisation",
+    "scale": "training.scaling_curve",
 }
 """Public name → module; each is imported when it is first asked for, so that a short question has a quick answer."""
 

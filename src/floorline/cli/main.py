@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "models, variants and accelerators side by side",
     "balance": "the batch from which decoding is bound by arithmetic; arithmetic against messages",
     "sweep": "any numeric inputs over lists and ranges",
+    "scale": "strong and weak scaling of training over numbers of devices",
     "mfu": "utilisation of a measured training run, under each convention",
     "roofline": "operators and kernels under the machine's roof",
     "occupancy": "blocks and warps of a kernel on a multiprocessor",
