@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from floorline.errors import BadInput, Infeasible
 from floorline.expected import Expectation
-from floorline.num import Num, number, total
+from floorline.num import Num, maximum, minimum, number, total
 from floorline.training.estimate import TrainingEstimate
 from floorline.training.stages import Stage
 from floorline.training.step_time import (
+    Starting,
     beside_messages,
     counted,
     host_waits,
@@ -91,7 +92,7 @@ def stage_times(e: TrainingEstimate) -> tuple[StageTime, ...]:
     for index, stage in enumerate(each(e)):
         work = of_stage(stage, shares)
         longer = total(slowed[name] * count for name, count in counted(stage).items()) * e.micro_batches
-        waits = host_waits(work, started * e.trainer.operators)
+        waits = host_waits(work, Starting(started * e.trainer.operators, e.trainer.blocks == "yes"))
         update = updating(e.holdings, stage, e.state, e.parallelism, e.trainer, price)
         found.append(
             StageTime(
@@ -109,9 +110,17 @@ def stage_times(e: TrainingEstimate) -> tuple[StageTime, ...]:
 
 
 def each(e: TrainingEstimate) -> list[Stage]:
-    """All stages in their order."""
+    """All stages in their order; between the first and the last each is as full as the fullest, as long as there are layers."""
     count, kinds = int(e.parallelism.pp), e.stages
-    return [kinds.first] if count == 1 else [kinds.first, *[kinds.middle] * (count - 2), kinds.last]
+    if count == 1:
+        return [kinds.first]
+    left = e.model.layers() - kinds.first.layers - kinds.last.layers
+    between = []
+    for index in range(1, count - 1):
+        layers = minimum(number(kinds.middle.layers), maximum(left, 0.0))
+        between.append(replace(kinds.middle, layers=layers, index=float(index)))
+        left = left - layers
+    return [kinds.first, *between, kinds.last]
 
 
 def once(e: TrainingEstimate, stage: Stage, work: Work, longer: Num) -> dict[str, Any]:

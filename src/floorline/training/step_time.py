@@ -164,17 +164,18 @@ def step_time(
     moved          what a micro-batch of a stage waits for activations that are in the host's memory [s]
     """
     shares, slowed = beside_messages(parts, layers, plan, trainer)
-    slowest = slowest_stage(found, shares)
+    starting = Starting(launch_time * trainer.operators, trainer.blocks == "yes")
+    slowest = slowest_stage(found, shares, starting)
     stage = of_stage(slowest, shares)
     whole_model = shares["layer"].times(layers) + shares["embedding"] + shares["head"]
     others = whole_model + stage.times(-1.0)
     handing = parts.handed.times(where(number(plan.pp) > 1.0, 1.0, 0.0))
     sends = handing.times(trainer.sends * plan.virtual_stages)
     between = sends if trainer.stage_messages == "between" else NOTHING
-    host = host_waiting(stage, launch_time * trainer.operators, trainer.blocks == "yes")
+    host = host_waiting(stage, starting)
     offloading = moved(slowest, stage)
     waited = BUBBLES[plan.schedule](
-        others.forward.seconds + host_share(others, host, stage),
+        others.forward.seconds + host_elsewhere(found, shares, layers, starting) - host,
         others.dgrad.seconds,
         others.wgrad.seconds,
         plan.virtual_stages,
@@ -227,35 +228,53 @@ def of_stage(stage: Stage, parts: Mapping[str, Work]) -> Work:
     return result
 
 
-def slowest_stage(found: Stages, parts: Mapping[str, Work]) -> Stage:
-    """The stage that takes longest."""
-    best = found.first
-    longest = of_stage(best, parts).seconds
+def slowest_stage(found: Stages, parts: Mapping[str, Work], starting: Starting) -> Stage:
+    """The stage that takes longest, what it waits for its host included."""
+
+    def taken(stage: Stage) -> Num:
+        own = of_stage(stage, parts)
+        return own.seconds + host_waiting(own, starting)
+
+    best, longest = found.first, taken(found.first)
     for stage in (found.middle, found.last):
-        seconds = of_stage(stage, parts).seconds
+        seconds = taken(stage)
         longer = (seconds > longest) & (number(stage.exists) > 0.0)
         best, longest = stage.picked(longer, best), where(longer, seconds, longest)
     return best
 
 
-def host_waiting(stage: Work, launch_time: Num, blocks: bool = False) -> Num:
+@dataclass(frozen=True)
+class Starting:
+    """How a host starts kernels.
+
+    time    for each, with the operators around it; 0 where it starts a graph [s]
+    blocks  whether it waits for each before it starts the next
+    """
+
+    time: Num
+    blocks: bool = False
+
+
+def host_waiting(stage: Work, starting: Starting) -> Num:
     """What the device waits for the host in one micro-batch: each pass starts as it can, one after the other [s]."""
-    ahead, back = host_waits(stage, launch_time, blocks)
+    ahead, back = host_waits(stage, starting)
     return ahead + back
 
 
-def host_waits(stage: Work, launch_time: Num, blocks: bool = False) -> tuple[Num, Num]:
+def host_waits(stage: Work, starting: Starting) -> tuple[Num, Num]:
     """The same of the forward and of the backward pass; all that the host does, where it waits for each kernel [s]."""
-    if blocks:
-        return stage.forward_starts * launch_time, stage.backward_starts * launch_time
-    ahead = maximum(stage.forward_starts * launch_time - stage.forward.seconds, 0.0)
-    back = maximum(stage.backward_starts * launch_time - stage.dgrad.seconds - stage.wgrad.seconds, 0.0)
-    return ahead, back
+    ahead, back = stage.forward_starts * starting.time, stage.backward_starts * starting.time
+    if starting.blocks:
+        return ahead, back
+    behind = stage.dgrad.seconds + stage.wgrad.seconds
+    return maximum(ahead - stage.forward.seconds, 0.0), maximum(back - behind, 0.0)
 
 
-def host_share(others: Work, host: Num, stage: Work) -> Num:
-    """The same of other stages, as much for their time [s]."""
-    return host * others.seconds / maximum(stage.seconds, 1e-30)
+def host_elsewhere(found: Stages, parts: Mapping[str, Work], layers: Num, starting: Starting) -> Num:
+    """The same of all stages, one after another: as many between the first and the last as there are layers for [s]."""
+    first, middle, last = (host_waiting(of_stage(stage, parts), starting) for stage in found.all)
+    between = maximum(layers - found.first.layers - found.last.layers, 0.0) / maximum(number(found.middle.layers), 1.0)
+    return first + middle * between + last
 
 
 def once_a_step(stage: Work, slowest: Stage, trainer: Trainer, plan: Parallelism) -> tuple[Expectation, Num]:
