@@ -205,7 +205,9 @@ def grown(plan: Parallelism, grow: str, counts: Num) -> Parallelism:
     wrong = np.asarray((counts < 1.0) | (counts > DEVICES) | (np.floor(degrees) != degrees) | (degrees < 1.0))
     if np.any(wrong):
         bad = float(np.asarray(counts)[wrong][0])
-        raise BadInput(f"{bad:g} devices; expected {float(others):g} (the plan without {grow}) times a whole number")
+        raise BadInput(
+            f"{bad:g} devices; expected {float(others):g} (the plan without {grow}) times a whole number, up to {DEVICES:g}"
+        )
     degree: dict[str, Any] = {grow: degrees}
     return replace(plan, **degree)
 
