@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from floorline.adapters import Kind, adapted, trainable
+from floorline.adapters import trainable
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.catalogue.trainers import load_trainer
@@ -37,6 +37,7 @@ from floorline.training.parts import Parts, parts
 from floorline.training.pricing import Expected, Pricing, Serial
 from floorline.training.software import engine as engine_of
 from floorline.training.software import fusion as fusion_of
+from floorline.training.software import with_adapters
 from floorline.training.stages import Stage, Stages, stages
 from floorline.training.step_time import StepTime, own_bytes, step_time, trained_weights, updating
 from floorline.training.updates import State, state
@@ -73,10 +74,7 @@ class TrainingEstimate(Result):
     @cached_property
     def adapted(self) -> Transformer:
         """The model as it is trained: with adapters, where the recipe has them."""
-        software = self.trainer
-        packed = self.recipe.frozen_weights == "nf4"
-        kind = Kind(software.adapts == "all", software.adapter_dropout == "yes", packed)
-        return adapted(self.model, self.recipe.lora_rank, kind)
+        return with_adapters(self.model, self.recipe, self.trainer)
 
     @property
     def trained_parameters(self) -> Num:

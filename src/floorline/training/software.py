@@ -3,9 +3,12 @@ starts."""
 
 from __future__ import annotations
 
+from floorline.adapters import Kind, adapted
 from floorline.specs.accelerator import Accelerator
 from floorline.specs.engine import Engine
+from floorline.specs.recipe import Recipe
 from floorline.specs.trainer import Trainer
+from floorline.transformer import Transformer
 
 ATTENTION = {
     ("flash-1", "ampere"): (1.81, 2.75),
@@ -71,3 +74,9 @@ def engine(trainer: Trainer, device: Accelerator) -> Engine:
         attention_backward=backward,
         sources=trainer.sources,
     )
+
+
+def with_adapters(model: Transformer, recipe: Recipe, trainer: Trainer) -> Transformer:
+    """A model as it is trained: with adapters beside frozen weights, where a recipe has them."""
+    kind = Kind(trainer.adapts == "all", trainer.adapter_dropout == "yes", recipe.frozen_weights == "nf4")
+    return adapted(model, recipe.lora_rank, kind)

@@ -21,7 +21,7 @@ from floorline.specs.trainer import Trainer
 from floorline.specs.workload import Train
 from floorline.training.conventions import Flops, flops
 from floorline.training.estimate import training_precision
-from floorline.training.software import fusion
+from floorline.training.software import fusion, with_adapters
 from floorline.transformer import Transformer
 
 CONVENTIONS = ("full", "causal", "palm", "six_n_d", "hardware", "hardware_full")
@@ -123,7 +123,7 @@ def mfu(
     made, trainer, how = load_model(model), load_trainer(engine), recipe or Recipe()
     formats = training_precision(precision, trainer, made.format)
     machine = load_cluster(cluster, devices)
-    amounts = flops(made, workload, formats, how, fusion(trainer))
+    amounts = flops(made, with_adapters(made, how, trainer), workload, formats, how, fusion(trainer))
     measured = {
         "step_time": step_time,
         "tokens_per_s": tokens_per_s,
