@@ -609,9 +609,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "--lr" in err
     status, out, _ = run(capsys, "-", "--from", path, "--tp", "4", "--devices", "512", "--json")
     assert (status, json.loads(out)["parallelism"]["tp"], json.loads(out)["parallelism"]["dp"]) == (0, 4.0, 8.0)
-    _, out, _ = run(
-        capsys, "--from", path, "--set", "n_layer=32,vocab_size=51200", "--devices", "1_024", "--json"
-    )
+    _, out, _ = run(capsys, "--from", path, "--set", "n_layer=32,vocab_size=51200", "--devices", "1_024", "--json")
     assert (json.loads(out)["model"]["layers"], json.loads(out)["model"]["sizes"]["V"]) == (32, 51200)
 
 

@@ -172,22 +172,27 @@ class Expected:
 KINDS = {"prefill_attention": "attention"}
 """Kind of a kernel's model → what a breakdown calls it."""
 
-IN_MODEL = {"ampere": 1.10, "hopper": 1.09, "blackwell": 1.38}
-"""Time of large matmuls inside a model over that of the same alone, by architecture, the median of measured ones: 297 of A100
-and 181 of
-H100 SXM that Vidur's profiler took from models as they ran (vidur_gemm.csv.xz), 514 of B200 by Transformer Engine
-(gemm_train.csv.xz), against
-the models that were fitted to replayed graphs of one matmul."""
+IN_MODEL = {"ampere": 1.10, "hopper": 1.09}
+"""Time of large matmuls inside a model over that of the same alone, by architecture: the medians of 297 of A100 and 181 of H100 SXM
+that Vidur's profiler took from models as they ran, in fp16 (vidur_gemm.csv.xz), against the models that were fitted to replayed
+graphs of one matmul. Colder caches and lower clocks do not ask for the format."""
+
+IN_MODEL_WIDE = {"blackwell": 1.38}
+"""The same of 514 that Transformer Engine took on B200 in bf16 (gemm_train.csv.xz); narrower formats were not measured, and
+those of
+16 bits say nothing of them, since replayed ones count the making of narrow inputs."""
 
 
 def in_model(cluster: Cluster, form: str) -> float:
-    """How much longer a matmul takes inside a model; nobody measured it in narrower formats than 16 bits.
+    """How much longer a matmul takes inside a model.
 
     >>> from floorline.catalogue.clusters import load_cluster
-    >>> in_model(load_cluster("a100"), "bf16"), in_model(load_cluster("h100-sxm"), "fp8")
+    >>> in_model(load_cluster("a100"), "bf16"), in_model(load_cluster("b200-sxm"), "fp8")
     (1.1, 1.0)
     """
-    return IN_MODEL.get(cluster.accelerator.architecture, 1.0) if form in ("bf16", "fp16") else 1.0
+    family = cluster.accelerator.architecture
+    wide = IN_MODEL_WIDE.get(family, 1.0) if form in ("bf16", "fp16") else 1.0
+    return IN_MODEL.get(family, wide)
 
 
 FUSED_SUM = 1.05

@@ -3,6 +3,8 @@ starts."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from floorline.adapters import Kind, adapted
 from floorline.specs.accelerator import Accelerator
 from floorline.specs.engine import Engine
@@ -77,6 +79,9 @@ def engine(trainer: Trainer, device: Accelerator) -> Engine:
 
 
 def with_adapters(model: Transformer, recipe: Recipe, trainer: Trainer) -> Transformer:
-    """A model as it is trained: with adapters beside frozen weights, where a recipe has them."""
+    """A model as it is trained: its weights not as a published checkpoint stores them but in the run's formats, with adapters
+    beside
+    frozen ones where a recipe has them."""
+    plain = model if model.quantization is None else replace(model, quantization=None)
     kind = Kind(trainer.adapts == "all", trainer.adapter_dropout == "yes", recipe.frozen_weights == "nf4")
-    return adapted(model, recipe.lora_rank, kind)
+    return adapted(plain, recipe.lora_rank, kind)

@@ -251,7 +251,7 @@ def peak(case: Case, folder: Path | None) -> Three:
         kind = case.word("memory_kind")
         amount = {"allocated": found.allocated, "reserved": found.reserved}.get(kind, found.total)
         moving = float(found.working + found.workspace) + 0.1 * float(found.activations)
-        spare = float(found.framework + found.fragmentation) / 2.0
+        spare = float(found.framework) / 2.0 + float(found.fragmentation)
         values.append((float(amount), float(amount) - moving - spare, float(amount) + moving + spare))
     return values[0][0], min(v[1] for v in values), max(v[2] for v in values)
 
