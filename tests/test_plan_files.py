@@ -107,6 +107,61 @@ if [ -n "${WANDB_API_KEY}" ]; then
 fi
 """
 
+# bigscience-workshop/bigscience, train/tr11-176B-ml/tr11-176B-ml.slurm, shortened
+BLOOM = """#!/bin/bash
+#SBATCH --nodes=48
+#SBATCH --ntasks-per-node=1          # crucial - only 1 task per dist per node!
+GPUS_PER_NODE=8
+NNODES=$SLURM_NNODES
+TP_SIZE=4
+PP_SIZE=12
+MICRO_BATCH_SIZE=2  # was MBS=1 till GBS=784
+GLOBAL_BATCH_SIZE=2048  # 4.2M tokens. It is larger than the initial plan of 3.2M tokens to get higher throughput
+NHIDDEN=14336
+NLAYERS=70
+NHEADS=112
+SEQ_LEN=2048
+# for 20h 1190, for 100h 5990
+#    --exit-duration-in-mins 1190 \\
+GPT_ARGS=" \\
+    --pp-partition-method 'type:transformer|embedding' \\
+    --num-layers $NLAYERS \\
+    --hidden-size $NHIDDEN \\
+    --num-attention-heads $NHEADS \\
+    --seq-length $SEQ_LEN \\
+    --max-position-embeddings $SEQ_LEN \\
+    --micro-batch-size $MICRO_BATCH_SIZE \\
+    --rampup-batch-size 192 16 9_765_625 \\
+    --global-batch-size $GLOBAL_BATCH_SIZE \\
+    --bf16 \\
+    --position-embedding-type alibi \\
+    --checkpoint-activations \\
+    --pad-vocab-size-to 250880 \\
+    "
+ZERO_STAGE=0 # important: bf16 must use z0! it implements its own zero stage 1 equivalent
+cat <<EOT > $config_json
+{
+  "train_micro_batch_size_per_gpu": $MICRO_BATCH_SIZE,
+  "zero_optimization": {
+    "stage": $ZERO_STAGE
+  }
+}
+EOT
+DEEPSPEED_ARGS=" \\
+    --deepspeed \\
+    --deepspeed_config ${config_json} \\
+    --zero-stage ${ZERO_STAGE} \\
+    "
+#    --universal-checkpoint \\
+export CMD=" \\
+    `pwd`/pretrain_gpt.py \\
+    --tensor-model-parallel-size $TP_SIZE \\
+    --pipeline-model-parallel-size $PP_SIZE \\
+    $GPT_ARGS \\
+     $DEEPSPEED_ARGS \\
+    "
+"""
+
 # NVIDIA/Megatron-LM, examples/post_training/modelopt/conf/deepseek-ai/DeepSeek-V2-Lite.sh, shortened
 DEEPSEEK = """MODEL_ARGS=" \\
     --micro-batch-size 1 \\
@@ -268,6 +323,24 @@ def test_deepseek_v2_lite_of_megatron() -> None:
     assert made == pytest.approx(load_model("deepseek-v2-lite").parameter_count().total, rel=1e-4)
 
 
+def test_bloom_of_megatron_deepspeed() -> None:
+    """A whole batch script: devices from its header, comments between continued lines, a part for another program in it."""
+    plan = read_plan(BLOOM)
+    assert plan.flags == {
+        "engine": "megatron-deepspeed",
+        "tp": "4",
+        "pp": "12",
+        "devices": "384",
+        "micro_batch": "2",
+        "global_batch": "2048",
+        "seq_len": "2048",
+        "dtype": "bf16",
+        "recompute": "full",
+        "ends_as_layers": "yes",
+    }
+    assert load_model(plan.model).parameter_count().total == pytest.approx(176.25e9, rel=2e-3)
+
+
 def test_yaml_of_megatron() -> None:
     """Lines of YAML, as the functional tests have them; the environment is no argument."""
     plan = read_plan(YAML)
@@ -294,6 +367,14 @@ ARGUMENTS: tuple[tuple[str, dict[str, str]], ...] = (
     (
         "--recompute-granularity full --recompute-method block --recompute-num-layers 2 --pipeline-model-parallel-size 4",
         {"recompute": "full", "recompute_layers": "8"},
+    ),
+    (
+        "--deepspeed --zero-stage 1 --checkpoint-activations",
+        {"engine": "megatron-deepspeed", "zero_stage": "1", "recompute": "full"},
+    ),
+    (
+        "model_parallel:\n  bf16: true\nrecompute_modules:\n  - mlp\n  - moe\nrecompute_granularity: selective",
+        {"recompute_modules": "mlp+moe"},
     ),
     ("--bf16 --fp8-format hybrid --fp8-recipe blockwise", {"dtype": "bf16", "matmuls": "fp8-block128"}),
     ("--bf16 --fp4-format e2m1", {"matmuls": "fp4"}),

@@ -27,6 +27,7 @@ OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
+SLURM_NODES = re.compile(r"^#SBATCH\s+(?:--nodes|-N)[=\s]\s*(\d{1,6})\b", re.MULTILINE)
 DEEPEST = 16
 """Quotes inside quotes."""
 MOST_PUT_IN, LONGEST = 500, 1000
@@ -69,7 +70,7 @@ class Arguments:
             raise BadInput(f"--{name} has no value; expected one after it")
         if "$" in found[0] or "`" in found[0]:
             raise BadInput(
-                f"--{name} is {found[0][:40]!r}, which the text does not set; expected a value, or it set before"
+                f"--{name} is {found[0][:40]!r}, which the text does not set; write a value there, or set it above"
             )
         return found[0]
 
@@ -91,9 +92,11 @@ def arguments(text: str) -> Arguments:
 
 def from_shell(text: str) -> Arguments:
     """The arguments of a shell script's part."""
-    joined = re.sub(r"\\[ \t]*\r?\n", " ", text)
+    bare = "\n".join("" if line.lstrip().startswith("#") else line for line in text.splitlines())
+    joined = re.sub(r"\\[ \t]*\n", " ", bare)
     joined = re.sub(r"\$\(\((.*?)\)\)", lambda m: "$((" + re.sub(r"\s", "", m[1]) + "))", joined)
-    variables: dict[str, str] = {}
+    nodes = SLURM_NODES.search(text)
+    variables = {"SLURM_NNODES": nodes[1]} if nodes else {}
     found = list(spoken(words_of(joined), variables))
     return collected(found, variables)
 
@@ -137,24 +140,31 @@ def spoken(words: Iterable[str], variables: dict[str, str], depth: int = 0) -> I
 
 
 def yaml_words(lines: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """The same of lines such as ``tensor_model_parallel_size: 8``; sections are looked through."""
-    name = ""
+    """The same of lines such as ``tensor_model_parallel_size: 8``; sections are looked through, a list is a name's words."""
+    name, listed = "", False
     for line in lines:
         item, pair = YAML_ITEM.match(line), YAML_LINE.match(line)
-        if pair and pair[2].isupper():  # environment
-            name = ""
-        elif pair:
-            name, value = pair[2], yaml_value(pair[3] or "")
-            if value in ("null", "~", "None") or value.lower() == "false":
-                if name.replace("_", "-") == "add-bias-linear":
-                    yield "disable-bias-linear", None
-                continue
-            yield name, None
-            if value and value.lower() != "true":
-                for word in re.split(r"[\s,\[\]]+", value) if value.startswith("[") else [value]:
-                    yield name, word
+        if pair:
+            name, value, listed = pair[2], yaml_value(pair[3] or ""), False
+            said = yaml_pair(name, value)
+            yield from said if not name.isupper() else ()  # capitals are the environment
         elif item and name:
+            if not listed:
+                yield name, None
             yield name, yaml_value(item[1])
+            listed = True
+
+
+def yaml_pair(name: str, value: str) -> Iterator[tuple[str, str | None]]:
+    """A name with its value: nothing for what is null, false or a section, a switch for what is true."""
+    if not value or value in ("null", "~", "None") or value.lower() == "false":
+        if value and name.replace("_", "-") == "add-bias-linear":
+            yield "disable-bias-linear", None
+        return
+    yield name, None
+    if value.lower() != "true":
+        for word in re.split(r"[\s,\[\]]+", value) if value.startswith("[") else [value]:
+            yield name, word
 
 
 def yaml_value(text: str) -> str:

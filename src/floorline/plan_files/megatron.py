@@ -1,7 +1,9 @@
 """Megatron's arguments as a plan, and a plan as Megatron's arguments.
 
 Source: NVIDIA/Megatron-LM, megatron/training/arguments.py (names, what follows from what), megatron/training/config/*.py,
-megatron/core/transformer/transformer_config.py, megatron/core/model_parallel_config.py (arguments that are made from their fields).
+megatron/core/transformer/transformer_config.py, megatron/core/model_parallel_config.py (arguments that are made from their fields);
+arguments of Megatron-DeepSpeed from bigscience-workshop/bigscience, train/*/*.slurm; older ones from Megatron-LM's
+examples/academic_paper_scripts/sc21.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ SWITCHES = {
     "accumulate-allreduce-grads-in-fp32": ("gradients", "fp32"),
     "optimizer-cpu-offload": ("offload_optimizer", "yes"),
 }
+ENGINES = (("deepspeed", "megatron-deepspeed"), ("activations-checkpoint-method", "megatron-lm-2021"))
+"""Arguments that only one kind of Megatron has, and which that is."""
+FULL = ("checkpoint-activations", "activations-checkpoint-method")
 OPTIMIZERS = {
     "adam": "adamw",
     "sgd": "sgd-momentum",
@@ -55,8 +60,9 @@ REMARKS = {
     "overlap-moe-expert-parallel-comm": "messages of experts are priced as --engine has them",
     "outer-dp-sharding-strategy": "the outer data-parallel ranks repeat everything here",
     "mtp-num-layers": "heads that guess further tokens come with --mtp, where the model's configuration has them",
-    "checkpoint-activations": "Megatron itself refuses it by now: --recompute-activations or --recompute-granularity",
-    "activations-checkpoint-method": "of an older Megatron: say --recompute full or selective",
+    "checkpoint-activations": "of an older Megatron, read as --recompute-granularity full",
+    "activations-checkpoint-method": "of an older Megatron, read as --recompute-granularity full",
+    "decrease-batch-size-if-needed": "the batch is priced as it is given",
     "fine-grained-activation-offloading": "say --offload-activations with a share",
 }
 """Arguments that change time or memory and that a plan here has no word for."""
@@ -90,7 +96,18 @@ TAKEN = {
         "sgd-momentum",
         "optimizer-offload-fraction",
     ),
-    *("cpu-offloading-num-layers", "num-moe-experts", "world-size", "nproc-per-node", "nnodes"),
+    *(
+        "cpu-offloading-num-layers",
+        "num-moe-experts",
+        "zero-stage",
+        "deepspeed",
+        "world-size",
+        "nproc-per-node",
+        "nnodes",
+    ),
+    "zero-stage",
+    "deepspeed",
+    "pp-partition-method",
 }
 
 
@@ -126,7 +143,7 @@ def read(text: str, given: Texts, layers: float | None) -> PlanFile:
     if layers is None and args.has("num-layers"):
         layers = float(whole(args.text("num-layers"), "--num-layers"))
     reading = Reading(args, given, layers)
-    reading.flags["engine"] = "megatron-core"
+    reading.flags["engine"] = next((engine for name, engine in ENGINES if args.has(name)), "megatron-core")
     for part in PARTS:
         part(reading)
     reading.unmapped += [f"--{name}: {why}" for name, why in REMARKS.items() if args.has(name)]
@@ -160,6 +177,8 @@ def plain_ones(r: Reading) -> None:
         r.unmapped.append(
             "neither --bf16 nor --fp16 is there: the model's own format is taken; Megatron computes in fp32"
         )
+    if "embedding" in " ".join(r.args.words.get("pp-partition-method", ())):
+        r.flags["ends_as_layers"] = "yes"
     if "a2a" in r.args.listed("cp-comm-type"):
         r.flags["context"] = "all-to-all"
 
@@ -216,10 +235,12 @@ def stages(r: Reading) -> None:
 
 def experts(r: Reading) -> None:
     """Ranks that share the experts: Megatron's are data-parallel ones, each a group that cuts an expert by width."""
+    if r.given.get("ep"):
+        return
     ep, tp = r.number("expert-model-parallel-size", 1), r.degree("tp")
     cut = r.number("expert-tensor-parallel-size", tp)
     ranks, remark = expert_ranks(ep, cut, tp, r.number("num-experts", r.number("num-moe-experts", 0)) or None)
-    if ep > 1 and not r.given.get("ep"):
+    if ep > 1:
         r.flags["ep"] = str(ranks)
         r.unmapped += [remark] if remark else []
 
@@ -227,6 +248,8 @@ def experts(r: Reading) -> None:
 def sharding(r: Reading) -> None:
     """What data-parallel ranks share out."""
     stage = "1" if r.args.has("use-distributed-optimizer") else "0"
+    if r.args.has("zero-stage"):
+        stage = word(r.args.text("zero-stage"), "--zero-stage", ("0", "1", "2", "3"))
     if r.args.has("use-torch-fsdp2"):
         stage = "2" if r.args.has("torch-fsdp2-no-reshard-after-forward") else "3"
     if r.args.has("use-megatron-fsdp"):
@@ -246,9 +269,13 @@ def sharding(r: Reading) -> None:
 def recomputation(r: Reading) -> None:
     """What the backward pass computes again."""
     args, name = r.args, "recompute-granularity"
+    if r.given.get("recompute"):
+        return
     granularity = args.text(name) or ("selective" if args.has("recompute-activations") else None)
     if args.has("moe-layer-recompute") and granularity != "full":
         granularity = "selective"
+    if granularity is None and any(args.has(n) for n in FULL):
+        r.flags["recompute"] = "full"
     if granularity is None:
         return
     r.flags["recompute"] = word(granularity, f"--{name}", ("full", "selective"))
@@ -278,7 +305,7 @@ def formats(r: Reading) -> None:
 
 def updating(r: Reading) -> None:
     """The optimizer, and what lives in the host's memory."""
-    name = r.args.text("optimizer")
+    name = None if r.given.get("optimizer") else r.args.text("optimizer")
     momentum = r.args.text("sgd-momentum")
     if name is not None and name not in OPTIMIZERS:
         r.unmapped.append(f"--optimizer {name[:40]}: priced as adamw; known are {', '.join(OPTIMIZERS)}")

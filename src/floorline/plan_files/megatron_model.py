@@ -20,6 +20,7 @@ MODEL_ARGUMENTS = (
         "ffn-hidden-size",
         "vocab-size",
         "padded-vocab-size",
+        "pad-vocab-size-to",
         "max-position-embeddings",
         "group-query-attention",
         "num-query-groups",
@@ -52,6 +53,7 @@ UNKNOWN = (
     "encoder-num-layers",
 )
 """Arguments of models that the fields below cannot say."""
+VOCABULARY = ("vocab-size", "padded-vocab-size", "pad-vocab-size-to")
 GPT2_VOCABULARY = 50257
 Values = dict[str, object]
 
@@ -67,12 +69,13 @@ def model_of(args: Arguments) -> tuple[Values | None, tuple[str, ...]]:
     if not all(args.words.get(name) for name in NEEDED):
         return None, ()
     assumed = [f"--{name}: not read; the model is that of the other arguments" for name in UNKNOWN if args.has(name)]
-    if not args.has("vocab-size") and not args.has("padded-vocab-size"):
+    if not any(args.has(name) for name in VOCABULARY):
         assumed.append(f"--vocab-size is not in the text: {GPT2_VOCABULARY} of GPT-2 is taken; say --set vocab_size=…")
     kind = next(make for fits, make in KINDS if fits(args))
     values = kind(args, assumed)
     values["tie_word_embeddings"] = not args.has("untie-embeddings-and-output-weights")
-    values["vocab_size"] = size(args, "vocab-size", size(args, "padded-vocab-size", GPT2_VOCABULARY))
+    found = next((name for name in VOCABULARY if args.has(name)), None)
+    values["vocab_size"] = size(args, found) if found else GPT2_VOCABULARY
     return values, tuple(assumed)
 
 
