@@ -14,6 +14,7 @@ from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.catalogue.trainers import load_trainer
 from floorline.errors import NoModel
+from floorline.expected import Expectation
 from floorline.feasible import check
 from floorline.formulas.training import model_flops_utilisation
 from floorline.num import Num, ceil, maximum, where
@@ -133,12 +134,14 @@ class TrainingEstimate(Result):
         time = step_time(
             found, self.stages, layers, self.micro_batches, plan, self.trainer, launch_time, self.waiting_for_host
         )
-        device = self.cluster.accelerator
-        update = updating(self.holdings, time.slowest, self.state, plan, self.trainer, price)
-        own = trained_weights(self.holdings, time.slowest)
-        return replace(
-            time, update=updating_on_host(own, self.state, self.recipe, device) if on_host(self.recipe) else update
-        )
+        return replace(time, update=self.update(time.slowest, price))
+
+    def update(self, stage: Stage, price: Pricing) -> Expectation:
+        """The update of one stage's weights."""
+        if on_host(self.recipe):
+            own = trained_weights(self.holdings, stage)
+            return updating_on_host(own, self.state, self.recipe, self.cluster.accelerator)
+        return updating(self.holdings, stage, self.state, self.parallelism, self.trainer, price)
 
     def waiting_for_host(self, stage: Stage, work: Work) -> Num:
         """What a micro-batch of a stage waits for activations and weights that are in the host's memory [s]."""

@@ -20,7 +20,6 @@ from floorline.training.step_time import (
     of_stage,
     once_a_step,
     slower,
-    updating,
 )
 from floorline.training.timeline import Seconds, Timeline, timeline
 from floorline.training.work import Work
@@ -36,7 +35,8 @@ class StageTime:
     index      from 0 [-]
     layers     of it [-]
     ends       "embedding", "head", of those that it has
-    forward    of a micro-batch, messages that are exposed and waiting for the host among them [s]
+    forward    of a micro-batch, messages that are exposed and waiting for the host among them; what waits for tensors in the host's
+               memory is in dgrad [s]
     dgrad      its backward pass but for gradients of weights [s]
     wgrad      these [s]
     slowed     what all passes take longer beside messages [s]
@@ -86,23 +86,23 @@ def stage_times(e: TrainingEstimate) -> tuple[StageTime, ...]:
     price, started = e.pricing
     parts, layers = e.parts(price), e.model.layers()
     shares, slowed = beside_messages(parts, layers, e.parallelism, e.trainer)
-    handed = seconds(parts.handed) * float(number(e.parallelism.virtual_stages))
+    handed = seconds(parts.handed) * float(number(e.parallelism.virtual_stages * e.trainer.sends)) / 2.0
     handed = handed if e.parallelism.pp > 1.0 and e.trainer.stage_messages == "between" else 0.0
     found = []
     for index, stage in enumerate(each(e)):
         work = of_stage(stage, shares)
         longer = total(slowed[name] * count for name, count in counted(stage).items()) * e.micro_batches
         waits = host_waits(work, Starting(started * e.trainer.operators, e.trainer.blocks == "yes"))
-        update = updating(e.holdings, stage, e.state, e.parallelism, e.trainer, price)
+        moved = float(e.waiting_for_host(stage, work))
         found.append(
             StageTime(
                 index=index,
                 layers=float(stage.layers),
                 ends=tuple(name for name in ("embedding", "head") if float(getattr(stage, name)) > 0.0),
                 forward=spent(work.forward, handed, waits[0]),
-                dgrad=spent(work.dgrad, handed, waits[1]),
-                wgrad=spent(work.wgrad, 0.0, 0.0),
-                update=seconds(update),
+                dgrad=spent(work.dgrad, handed, waits[1], moved),
+                wgrad=spent(work.wgrad),
+                update=seconds(e.update(stage, price)),
                 **once(e, stage, work, longer),
             )
         )
@@ -139,11 +139,12 @@ def once(e: TrainingEstimate, stage: Stage, work: Work, longer: Num) -> dict[str
     }
 
 
-def spent(whole: Expectation, handed: float, host: Num) -> Spent:
+def spent(whole: Expectation, handed: float = 0.0, host: Num = 0.0, moved: float = 0.0) -> Spent:
     """The seconds of a pass by what they are spent on."""
     found = {kind: float(share.seconds) for kind, share in whole.kinds.items()}
     found["stage messages"] = handed
     found["host"] = float(host)
+    found["offload"] = moved
     return {kind: time for kind, time in found.items() if time > 0.0}
 
 
