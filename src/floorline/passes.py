@@ -235,7 +235,8 @@ def backward(block: Block, implementation: Implementation, recompute: str = "non
     """The backward pass: what is run again, then gradients in reverse order, those of inputs before those of weights.
 
     Source of the rule for full recomputation: torch.utils.checkpoint, non-reentrant, which stops once the last kept tensor
-    is back.
+    is back; reentrant checkpoints run all of a layer again (Megatron-LM, megatron/core/tensor_parallel/random.py,
+    CheckpointFunction.backward).
     """
     keeps, flows = saved(block, implementation), differentiable(block)
     lost = dropped(block, implementation, recompute)
@@ -243,7 +244,7 @@ def backward(block: Block, implementation: Implementation, recompute: str = "non
     needed = ancestors(block.ops, [t.name for t in keeps.tensors if t.name in lost], keeps.maker, have)
     if recompute == "full" and needed:
         # the layer runs again from its start until the last kept tensor is back, side branches included
-        needed = block.ops[: block.ops.index(needed[-1]) + 1]
+        needed = block.ops if implementation.reruns else block.ops[: block.ops.index(needed[-1]) + 1]
     found: list[Op] = [again(op, "recompute", op.kernel) for op in needed]
     for kernel in reversed(kernels(block.ops, block.outputs, implementation)):
         found += inside_again(kernel, implementation, keeps)

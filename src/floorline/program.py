@@ -220,7 +220,8 @@ def launch(
                 reads.setdefault(t.name, Piece(t, earlier(t).split(step.axes(t))))
         for t in (*op.outputs, *own(op, kept, implementation)):
             if t.name not in kernel.inside or isinstance(op, CacheWrite):
-                writes.setdefault(t.name, Piece(t, op.writes(t).split(step.axes(t) or step.axes(op.outputs[0]))))
+                axes = step.axes(t if t.name in step.layouts else op.outputs[0])
+                writes.setdefault(t.name, Piece(t, op.writes(t).split(axes)))
     return Row(
         kernel.name,
         tuple(op.name for op in kernel.ops),

@@ -6,7 +6,7 @@ from floorline.errors import BadInput
 from floorline.implementations.cpu import EAGER_CPU, FLASH_CPU, MATH_CPU
 from floorline.implementations.eager import EAGER, EAGER_META
 from floorline.implementations.flash import COMPULSORY, FLASH
-from floorline.implementations.fused import FUSED_APART, FUSED_KERNELS, FUSED_NORMS
+from floorline.implementations.fused import FUSED_APART, FUSED_AS_NEEDED, FUSED_KERNELS, FUSED_NORMS
 from floorline.implementations.implementation import Implementation, Keep
 
 ALL = {
@@ -18,6 +18,7 @@ ALL = {
         FUSED_KERNELS,
         FUSED_APART,
         FUSED_NORMS,
+        FUSED_AS_NEEDED,
         EAGER_META,
         EAGER_CPU,
         FLASH_CPU,

@@ -8,6 +8,8 @@ Source: Korthikanti et al. 2022, arXiv:2205.05198, section 4.1 (bytes of each op
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from floorline.implementations.eager import MERGED, saves
 from floorline.implementations.flash import CUDA_KEPT, FUSED
 from floorline.implementations.implementation import Implementation, Keep
@@ -29,12 +31,15 @@ FUSED_KERNELS = Implementation(
     FUSED | {"drop_add"},
     {**saves("fp32", "mask"), **KEPT},
     {"attention": CUDA_KEPT},
+    reruns=True,
 )
+FUSED_AS_NEEDED = replace(FUSED_KERNELS, name="fused-as-needed", reruns=False)
 FUSED_APART = Implementation(
     "fused-apart",
     "fused element-wise kernels, attention's scores stored",
     MERGED | {"drop_add"},
     {**saves("fp32", "mask"), **KEPT},
+    reruns=True,
 )
 FUSED_NORMS = Implementation(
     "fused-norms",
@@ -42,4 +47,5 @@ FUSED_NORMS = Implementation(
     FUSED,
     {**saves("fp32", "mask"), **{name: kept for name, kept in KEPT.items() if not name.startswith("gated_")}},
     {"attention": CUDA_KEPT},
+    reruns=True,
 )

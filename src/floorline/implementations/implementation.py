@@ -62,6 +62,7 @@ class Implementation:
                       repeated for each query head)
     attention_format  format of what unfused attention keeps, where it is not the activations'
     one_launch        everything is one launch: only weights, cache, inputs and outputs move
+    reruns            whether full recomputation runs a whole layer again, or stops once the last kept tensor is back
     """
 
     name: str
@@ -72,6 +73,7 @@ class Implementation:
     expands: str = ""
     attention_format: str = ""
     one_launch: bool = False
+    reruns: bool = False
 
     def saved(self, op: Op) -> tuple[Tensor, ...]:
         """What an operator keeps for its backward pass, weights left out (they stay anyway).

@@ -48,6 +48,11 @@ class Trainer:
         ("kernels", "norms", "compiler", "nothing"),
         "kernels",
     )
+    recomputes: str = choice(
+        "full recomputation: a whole layer again, or as far as is needed (PyTorch's checkpoints without reentry)",
+        ("whole", "as needed"),
+        "whole",
+    )
     attention: str = choice(
         "flash attention's kernels: the first generation, those in Triton, FlashAttention-2, the newest for the device, "
         "or none: scores "

@@ -48,13 +48,18 @@ FUSIONS = {
 """What is fused, and whether scores are stored → the implementation."""
 
 
+AS_NEEDED = {"fused": "fused-as-needed"}
+"""Implementations that run a whole layer again → the same that stop as soon as they may."""
+
+
 def fusion(trainer: Trainer) -> str:
     """The implementation of a framework.
 
     >>> fusion(Trainer(fuses="kernels", attention="apart"))
     'fused-apart'
     """
-    return FUSIONS[trainer.fuses, trainer.attention == "apart"]
+    found = FUSIONS[trainer.fuses, trainer.attention == "apart"]
+    return AS_NEEDED.get(found, found) if trainer.recomputes == "as needed" else found
 
 
 def engine(trainer: Trainer, device: Accelerator) -> Engine:

@@ -211,8 +211,9 @@ MESSAGES = (
 
 
 def slower(stage: Work, extra: Num) -> Expectation:
-    """What a stage's own work takes longer, of so much that all of its work and messages would [s]."""
-    return stage.once.without(MESSAGES).times(extra / maximum(stage.seconds, 1e-30))
+    """What a stage's own work takes longer, so much in all [s]."""
+    own = stage.once.without(MESSAGES)
+    return own.times(extra / maximum(own.kernels, 1e-30))
 
 
 def counted(stage: Stage) -> dict[str, Num]:
