@@ -16,6 +16,7 @@ from floorline.training.step_time import (
     Starting,
     beside_messages,
     counted,
+    hidden_sends,
     host_waits,
     of_stage,
     once_a_step,
@@ -87,7 +88,7 @@ def stage_times(e: TrainingEstimate) -> tuple[StageTime, ...]:
     parts, layers = e.parts(price), e.model.layers()
     shares, slowed = beside_messages(parts, layers, e.parallelism, e.trainer)
     handed = seconds(parts.handed) * float(number(e.parallelism.virtual_stages * e.trainer.sends)) / 2.0
-    handed = handed if e.parallelism.pp > 1.0 and e.trainer.stage_messages == "between" else 0.0
+    handed = handed if e.parallelism.pp > 1.0 and not hidden_sends(e.parallelism, e.trainer) else 0.0
     found = []
     for index, stage in enumerate(each(e)):
         work = of_stage(stage, shares)
@@ -166,7 +167,7 @@ def laid_out(e: TrainingEstimate, found: tuple[StageTime, ...] | None = None) ->
     """
     found = found or stage_times(e)
     plan = e.parallelism
-    beside = plan.pp > 1.0 and e.trainer.stage_messages != "between"
+    beside = plan.pp > 1.0 and bool(hidden_sends(plan, e.trainer))
     send = seconds(e.parts(e.pricing[0]).handed) if beside else 0.0
     passes = [stage.seconds for stage in found]
     return timeline(plan.schedule, passes, int(e.micro_batches), int(plan.virtual_stages), send)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from floorline.expected import Expectation
 from floorline.formulas import schedules
@@ -171,7 +172,7 @@ def step_time(
     others = whole_model + stage.times(-1.0)
     handing = parts.handed.times(where(number(plan.pp) > 1.0, 1.0, 0.0))
     sends = handing.times(trainer.sends * plan.virtual_stages)
-    between = sends if trainer.stage_messages == "between" else NOTHING
+    between = sends.times(where(hidden_sends(plan, trainer), 0.0, 1.0))
     host = host_waiting(stage, starting)
     offloading = moved(slowest, stage)
     waited = BUBBLES[plan.schedule](
@@ -208,6 +209,14 @@ MESSAGES = (
     "stage messages",
 )
 """Kinds that are no work of the device's own."""
+
+
+def hidden_sends(plan: Parallelism, trainer: Trainer) -> Any:
+    """Whether messages between stages go on beside work: with one chunk a stage there is nothing to do meanwhile.
+
+    Source: Megatron-LM, megatron/training/arguments.py: --overlap-p2p-communication is for the interleaved schedule.
+    """
+    return (number(plan.virtual_stages) > 1.0) & (trainer.stage_messages == "overlapped")
 
 
 def slower(stage: Work, extra: Num) -> Expectation:
