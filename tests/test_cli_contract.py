@@ -110,6 +110,8 @@ DOCUMENTS = {
     "roofline": ("roofline", "gpt2", *GENERATE),
     "balance": ("balance", "llama-3.1-8b", "--tp", "2", *GENERATE),
     "occupancy": ("occupancy", "--threads", "128"),
+    "train": ("train", "gpt2", "--seq-len", "128", "--dp", "2"),
+    "plans": ("plans", "gpt2", "--devices", "2", "--seq-len", "128", "--pp", "1", "--zero-stage", "1"),
     "scale": ("scale", "gpt2", "--strong", "1,2", "--seq-len", "128"),
     "mfu": ("mfu", "gpt2", "--seq-len", "128", "--step-time", "1"),
     "calibrate": (

@@ -11,12 +11,13 @@ import numpy as np
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import HARDWARE, build, cluster, flag_name, numbers, of_spec, whole
 from floorline.cli.model import JSON, MODEL, READ, load
-from floorline.cli.output import note
+from floorline.cli.output import note, print_json
 from floorline.cli.sweep import form, write
 from floorline.cli.train import DTYPE, TRAINER, precision
 from floorline.errors import BadInput, near
 from floorline.plan_search import Choices, plans
 from floorline.recomputation import PARTS
+from floorline.report import envelope
 from floorline.specs.fields import check_choice
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.recipe import Recipe
@@ -67,6 +68,10 @@ def plans_command(model: str, given: Given) -> None:
     chosen = chosen if given["pareto"] is None else found.pareto(*given["pareto"].split(","))
     chosen = ordered(chosen, given["by"] or "step_expected_s")
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    if style == "json" and given["output"] is None:
+        body = {"plans": len(found), "reasons": dict(reasons), "points": list(chosen.rows())}
+        print_json(envelope("plans", {**given, "model": model}, body))
+        return
     write(told_apart(chosen, style), model, {**given, "limit": given["limit"] or "10"}, style)
     note(f"{len(found)} plans, {int(np.sum(found.usable()))} fit" + (f"; not: {told}" if told else ""))
 

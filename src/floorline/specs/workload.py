@@ -25,7 +25,7 @@ class Train:
     global_batch: Num = spec(
         "sequences in one optimizer step, over all ranks", aliases=("--global-batch-size",), default=1
     )
-    seq_len: Num = spec("tokens in a sequence", aliases=("--seq-length", "--seq-len"), most=TOKENS)
+    seq_len: Num = spec("tokens in a sequence", aliases=("--seq-len", "--seq-length"), most=TOKENS)
     decoder_len: Num = target()
 
     def __post_init__(self) -> None:
