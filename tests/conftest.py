@@ -60,3 +60,9 @@ def inference_runs() -> Validation:
 def encoder_runs() -> Validation:
     """The same of encoders."""
     return validate(CASES / "encoder.csv")
+
+
+@pytest.fixture(scope="session")
+def training_runs() -> Validation:
+    """The same of training."""
+    return validate(CASES / "training.csv")

@@ -20,14 +20,13 @@ from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
 from floorline.errors import BadInput
-from floorline.feasible import check, spread
+from floorline.feasible import check
 from floorline.launches import Launch, launches
 from floorline.memory import Memory, encoding_memory, inference_memory
-from floorline.num import Num, all_true, maximum, minimum, number, where
+from floorline.num import Num, maximum, number, where
 from floorline.phases import Phase, Time
 from floorline.result import Result, exact
 from floorline.rules import reason
-from floorline.serving import loop
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
@@ -36,9 +35,9 @@ from floorline.specs.precision import Precision
 from floorline.specs.recipe import Recipe
 from floorline.specs.trainer import Trainer
 from floorline.specs.workload import Decode, Encode, Generate, Prefill, Serve, Train, Workload, longest
-from floorline.step import Step, generating, single
 from floorline.training.estimate import TrainingEstimate, estimate_training
 from floorline.transformer import Transformer
+from floorline.workload_steps import served, steps, tokens_made
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -300,10 +299,23 @@ def estimate(
     made = load_model(model)
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
-    assumed = assumptions or Assumptions()
     software = load_engine(engine)
     budget = software.footprint.step_tokens if max_num_batched_tokens is None else max_num_batched_tokens
-    cluster = load_cluster(cluster, plan.devices)
+    found = load_cluster(cluster, plan.devices)
+    return inferred(made, workload, found, plan, formats, assumptions or Assumptions(), software, budget)
+
+
+def inferred(
+    made: Transformer,
+    workload: Workload,
+    cluster: Cluster,
+    plan: Parallelism,
+    formats: Precision,
+    assumed: Assumptions,
+    software: Engine,
+    budget: Num,
+) -> Estimate:
+    """Times and memory of inference."""
     feasible, index, values = check(made, workload, cluster.devices, plan)
     if isinstance(workload, Serve):
         most = at_once(made, workload, cluster, plan, formats, assumed.fusion, budget, software)
@@ -340,61 +352,3 @@ def known(workload: object) -> None:
         raise BadInput(
             f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve, Encode or Train"
         )
-
-
-def served(
-    model: Transformer,
-    workload: Serve,
-    cluster: Cluster,
-    plan: Parallelism,
-    precision: Precision,
-    assumed: Assumptions,
-    engine: Engine,
-    budget: Num,
-    most: Num,
-    feasible: NDArray[np.bool_],
-) -> tuple[Phase, ...]:
-    """The phases of a closed loop: a request's way to its first token, and each later one."""
-    generating(model, "generation")
-    assert workload.concurrency is not None
-    found = loop(model, workload, plan, precision, assumed.attention, budget, most)
-    prompts = replace(found.alone[0], batch=minimum(workload.concurrency, most))
-    first = Phase("prefill", prompts, cluster, assumed, feasible, None, engine, found.first, found.alone[0])
-    later = workload.output_len - 1.0
-    return (
-        first,
-        Phase("decode", found.later.decode, cluster, assumed, feasible, later, engine, found.later, found.alone[1]),
-    )
-
-
-def tokens_made(workload: Workload) -> Num:
-    """Tokens that a workload generates, over all of its sequences [-]."""
-    if isinstance(workload, Serve):
-        assert workload.concurrency is not None
-        return workload.concurrency * workload.output_len
-    sequences = workload.global_batch if isinstance(workload, Train) else workload.batch
-    return sequences * (
-        workload.output_len if isinstance(workload, Generate) else 0.0 if isinstance(workload, Encode) else 1.0
-    )
-
-
-def steps(
-    model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str
-) -> tuple[tuple[str, Step, Num | None], ...]:
-    """The phases of a workload: name, step, and how many of them at growing contexts (None: one)."""
-    if isinstance(workload, Generate):
-        generating(model, "generation")
-        batch, source = workload.batch, workload.source_len
-        prompt = Prefill(batch=batch, prompt_len=workload.prompt_len, cached_len=workload.cached_len, source_len=source)
-        first = Decode(batch=batch, context_len=workload.cached_len + workload.prompt_len, source_len=source)
-        prefill = steps(model, prompt, plan, precision, attention)
-        (name, step, _), *_ = steps(model, first, plan, precision, attention)
-        return (*prefill, (name, step, workload.output_len - 1.0)) if several(workload.output_len) else prefill
-    step = single(model, workload, plan, precision, attention)
-    name = "decode" if step.decoding else "encode" if isinstance(workload, Encode) else "prefill"
-    return ((name, replace(step, batch=spread(step.batch, plan.dp)), None),)
-
-
-def several(output_len: Num) -> bool:
-    """Whether any point generates more than the token that its prefill gives."""
-    return not all_true(number(output_len) <= 1.0)

@@ -16,7 +16,7 @@ from floorline.formulas.pipeline import micro_batch, pipeline_stretch
 from floorline.formulas.roofline import kernel_time
 from floorline.implementations import implementation
 from floorline.letters import Expression, Numbers
-from floorline.masks import chunk, selected
+from floorline.masks import Mask, chunk, selected, within_documents
 from floorline.network import Level, Talk, levels, sending
 from floorline.num import Num, all_true, floor, maximum, number, total
 from floorline.op import Collective
@@ -60,6 +60,7 @@ class Step:
     every_logit  whether O is T: logits of all positions, which can be cut by tokens
     source       tokens of the encoder for each sequence, M, where the model does not fix them among its sizes [-]
     evenness     of expert routing: 1 balanced, 0 every token to the same experts [-]
+    document_len tokens of each document of a packed sequence, which sees no other; 0 for one document [-]
     modalities   of the stacks that run: "" for text, "source" for encoders, "image"
     """
 
@@ -75,6 +76,7 @@ class Step:
     every_logit: bool = False
     source: Num = 1.0
     evenness: Num = 1.0
+    document_len: Num = 0.0
     modalities: tuple[str, ...] = ("",)
 
     @cached_property
@@ -158,10 +160,16 @@ class Step:
         for stack, numbers in self.stacks:
             key = (stack.mask, id(numbers))
             if key not in shares:
-                shares[key] = numbers.having("visible", stack.mask(numbers.values))
+                shares[key] = numbers.having("visible", self.visible(stack.mask, numbers))
                 if "topk" in numbers.values:  # an indexer selects among the visible ones
-                    shares[key] = shares[key].having("selected", selected(numbers.values))
+                    shares[key] = shares[key].having("selected", self.visible(selected, numbers))
             yield stack, shares[key]
+
+    def visible(self, mask: Mask, numbers: Numbers) -> Num:
+        """The share of query–key pairs that a mask leaves."""
+        if all_true(number(self.document_len) == 0.0):
+            return mask(numbers.values)
+        return within_documents(mask, numbers.values, self.document_len)
 
     def rows(self, fusion: str) -> Iterator[tuple[Stack, Numbers, Row]]:
         """Every launch and message of inference under a fusion, in order."""

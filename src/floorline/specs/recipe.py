@@ -63,7 +63,11 @@ class Recipe:
         whole=False,
     )
     loss_chunk: Num = spec(
-        "tokens whose logits are there at once, 0 for all", aliases=("--loss-chunk",), default=0, least=0, most=TOKENS
+        "tokens of a micro-batch whose logits are there at once, on each rank, 0 for all: memory alone sees it",
+        aliases=("--loss-chunk",),
+        default=0,
+        least=0,
+        most=TOKENS,
     )
     document_len: Num = spec(
         "tokens of a document in a packed sequence, which sees no other, 0 for one document",

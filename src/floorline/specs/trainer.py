@@ -86,6 +86,9 @@ class Trainer:
     )
     narrow_gradients: str = choice("whether gradients in 16 bits stay beside the sums in fp32", ("no", "yes"), "no")
     moments: str = choice("format of the optimizer's moments", ("fp32", "bf16"), "fp32")
+    narrow_copy: str = choice(
+        "whether weights stay in 16 bits beside the wide copy, or are made of it as they are read", ("yes", "no"), "yes"
+    )
     wide_copy: str = choice("whether narrow gradients are copied to fp32 for the optimizer", ("no", "yes"), "no")
     reduces: str = choice(
         "gradients over data-parallel ranks: while the last micro-batch goes back, or after it",

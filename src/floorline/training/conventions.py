@@ -26,7 +26,7 @@ class Flops(Result):
 
     full      forward and backward of every operator, the full query × key square, nothing computed twice; of frozen weights no
               gradients [FLOP]
-    causal    the same of the pairs that the mask leaves [FLOP]
+    causal    the same of the pairs that the mask leaves, inside documents where several are packed into a sequence [FLOP]
     hardware  what is computed in fact: of the pairs that the mask leaves, with what is recomputed [FLOP]
     palm      by the formula of PaLM, appendix B; 0 where a model has no such heads [FLOP]
     six_n_d   6ND, N the parameters that a token uses, without tables of embeddings [FLOP]
@@ -74,7 +74,8 @@ def flops(
     model    as it was published, which formulas of parameters see
     adapted  as it is trained
     """
-    one = trained(adapted, replace(workload, micro_batch=1.0, global_batch=1.0), Parallelism(), precision, "full")
+    alone = replace(workload, micro_batch=1.0, global_batch=1.0)
+    one = replace(trained(adapted, alone, Parallelism(), precision, "full"), document_len=recipe.document_len)
     sequences, layers = workload.global_batch, model.layers()
     hardware: Num = 0.0
     for policy, share in policies(recipe, layers):

@@ -36,6 +36,7 @@ from floorline.training.memory import Kept, TrainingMemory, fullest, kept, train
 from floorline.training.offload import on_host, updating_on_host, waiting
 from floorline.training.parts import Parts, parts
 from floorline.training.pricing import Expected, Pricing, Serial
+from floorline.training.products import multiplying
 from floorline.training.software import engine as engine_of
 from floorline.training.software import fusion as fusion_of
 from floorline.training.software import with_adapters
@@ -86,7 +87,7 @@ class TrainingEstimate(Result):
     def step(self) -> Step:
         """The forward pass of one micro-batch on all data-parallel ranks."""
         made = trained(self.adapted, self.workload, self.parallelism, self.precision, self.assumptions.attention)
-        return replace(made, evenness=self.assumptions.expert_evenness)
+        return replace(made, evenness=self.assumptions.expert_evenness, document_len=self.recipe.document_len)
 
     @property
     def micro_batches(self) -> Num:
@@ -141,7 +142,8 @@ class TrainingEstimate(Result):
         if on_host(self.recipe):
             own = trained_weights(self.holdings, stage)
             return updating_on_host(own, self.state, self.recipe, self.cluster.accelerator)
-        return updating(self.holdings, stage, self.state, self.parallelism, self.trainer, price)
+        moving = updating(self.holdings, stage, self.state, self.parallelism, self.trainer, price)
+        return moving + multiplying(self.step, self.recipe.optimizer, stage, self.parallelism, price)
 
     def waiting_for_host(self, stage: Stage, work: Work) -> Num:
         """What a micro-batch of a stage waits for activations and weights that are in the host's memory [s]."""

@@ -17,7 +17,7 @@ from floorline.blocks.stage import STAGE
 from floorline.formulas import schedules
 from floorline.implementations import implementation
 from floorline.letters import Numbers, Product
-from floorline.num import Num, largest, maximum, number, total, where
+from floorline.num import Num, largest, maximum, minimum, number, total, where
 from floorline.parallel.plan import Plan
 from floorline.program import Piece
 from floorline.result import Result
@@ -199,10 +199,10 @@ def kept(step: Step, recipe: Recipe, trainer: Trainer, fusion: str) -> Kept:
             continue
         cut = step.cut(stack)
         if not stack.is_layer:
-            own = piece_bytes(step, kept_pieces(stack.block, fusion, cut, "none"), numbers)
+            own = ends_bytes(step, kept_pieces(stack.block, fusion, cut, "none"), numbers, recipe)
             (after if seen else before).append(own * stack.repeat)
             if "z" in {t.name for op in stack.block.ops for t in op.outputs}:
-                head.append(logit_bytes(step, numbers, trainer))
+                head.append(logit_bytes(step, numbers, trainer) * chunk_share(step, recipe))
             continue
         seen = True
         everything = piece_bytes(step, kept_pieces(stack.block, fusion, cut, "none"), numbers)
@@ -214,6 +214,22 @@ def kept(step: Step, recipe: Recipe, trainer: Trainer, fusion: str) -> Kept:
             again = maximum(everything - own, 0.0) if policy == "full" else 0.0
             working.append(where(number(share) > 0.0, most + again, 0.0))
     return Kept(total(layer), total(before), total(after), largest(working), largest(head))
+
+
+def ends_bytes(step: Step, pieces: tuple[Piece, ...], numbers: Numbers, recipe: Recipe) -> Num:
+    """Bytes of what is kept of a part before or after the layers: of logits those of one chunk."""
+    logits = tuple(p for p in pieces if "V" in p.tensor.letters)
+    others = tuple(p for p in pieces if "V" not in p.tensor.letters)
+    return piece_bytes(step, others, numbers) + piece_bytes(step, logits, numbers) * chunk_share(step, recipe)
+
+
+def chunk_share(step: Step, recipe: Recipe) -> Num:
+    """Share of a micro-batch's tokens on a rank whose logits are there at once: those of a chunk are gone before the next one's.
+
+    Source: torchtune, LinearCrossEntropyLoss (docs.pytorch.org/torchtune); Liger-Kernel, fused_linear_cross_entropy.
+    """
+    tokens, chunk = step.sequences * step.tokens / step.parallelism.cp, number(recipe.loss_chunk)
+    return where(chunk > 0.0, minimum(chunk / tokens, 1.0), 1.0)
 
 
 def logit_bytes(step: Step, numbers: Numbers, trainer: Trainer) -> Num:
@@ -251,7 +267,8 @@ def training_memory(
     here = 0.0 if recipe.offload_parameters == "yes" else 1.0
     stays = 0.0 if recipe.offload_optimizer == "yes" else here
     scales = amount("", lambda h: h.beside)
-    weights = (amount("3", lambda h: h.bytes) * here + scales) * COPIES.get(plan.schedule, 1.0)
+    stay = 0.0 if trainer.narrow_copy == "no" and each.master else here
+    weights = (amount("3", lambda h: h.bytes) * stay + scales) * COPIES.get(plan.schedule, 1.0)
     gradients = amount("23", lambda h: h.trained) * each.gradient * here
     state = amount("123", lambda h: h.trained) * (each.master + each.moments) * stays
     held = activations.layer * stage.layers * in_flight + activations.embedding * stage.embedding * in_flight

@@ -47,6 +47,9 @@ class Pricing(Protocol):
     def traffic(self, moved: Num, launches: Num) -> Share:
         """Element-wise work that moves so many bytes in so many launches."""
 
+    def product(self, m: Num, n: Num, k: Num, format: str) -> Share:
+        """A product of two matrices that are no part of the model."""
+
 
 @dataclass(frozen=True, eq=False)
 class Expected:
@@ -168,6 +171,13 @@ class Expected:
         seconds = launches * (model.launch + model.row) + near * traffic_time(model, device, moved) + streamed
         return shared(KernelTime("element-wise", seconds, found))
 
+    def product(self, m: Num, n: Num, k: Num, format: str) -> Share:
+        """A product of two matrices that are no part of the model: as the activations' format takes it, at another's rate."""
+        found, form = self.times.model("matmul", self.times.plain), self.times.plain
+        seconds = matmul_time(found.fitted.model, self.times.device(form), width_of(form), m, n, k)
+        slower = self.times.device(form).peak / self.cluster.accelerator.peak(format)
+        return scaled(shared(KernelTime("matmul", seconds, found)), slower)
+
 
 KINDS = {"prefill_attention": "attention"}
 """Kind of a kernel's model → what a breakdown calls it."""
@@ -256,6 +266,16 @@ class Serial:
         """Element-wise work that moves so many bytes."""
         del launches
         return alone(moved / (self.cluster.accelerator.memory_bandwidth * self.assumptions.memory_efficiency))
+
+    def product(self, m: Num, n: Num, k: Num, format: str) -> Share:
+        """A product of two matrices that are no part of the model."""
+        device, assumed = self.cluster.accelerator, self.assumptions
+        moved = (m * k + k * n + m * n) * BYTES[format]
+        compute, memory = (
+            device.peak(format) * assumed.compute_efficiency,
+            device.memory_bandwidth * assumed.memory_efficiency,
+        )
+        return alone(kernel_time(2.0 * m * n * k, moved, compute, memory, assumed.launch_time))
 
 
 def alone(seconds: Num) -> Share:

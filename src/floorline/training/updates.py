@@ -24,9 +24,6 @@ MOMENTS = {
 momentum),
 two and two pairs of factors of preconditioners (SOAP: Vyas et al. 2024, arXiv:2409.11321, square matrices)."""
 
-MATMULS = {"muon": 5.0, "soap": 2.0}
-"""Optimizers whose update multiplies matrices → iterations of Newton and Schulz, or what projecting there and back comes to."""
-
 
 @dataclass(frozen=True)
 class State:
