@@ -135,7 +135,8 @@ def test_envelope(words: tuple[str, ...]) -> None:
     assert set(document) >= ENVELOPE
     assert document["schema_version"] == 1
     assert document["command"] == words[0]
-    assert document["calibration"] is None
+    fitted = document.get("provenance", {}).get("calibrations", {})
+    assert document["calibration"] == ("+".join(dict.fromkeys(filter(None, fitted.values()))) or None)
     echoed = [str(x) for x in leaves(document["inputs"])]
     assert {w for w in words[1:] if not w.startswith("--")} <= set(echoed)
     assert not [x for x in leaves(document) if isinstance(x, float) and (not math.isfinite(x) or x == int(x))]
@@ -463,6 +464,7 @@ bandwidth = "3600 Gb/s"
 def without_expected(document: Json) -> None:
     """Leave out of an answer what depends on kernel models."""
     document.pop("provenance", None)
+    document.pop("calibration", None)
     for name in ("ttft_s", "tpot_s", "latency_s", "output_tokens_per_s"):
         document[name] = {k: v for k, v in document[name].items() if k not in ("expected", "low", "high")}
     for name, phase in document["phases"].items():

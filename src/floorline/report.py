@@ -14,9 +14,12 @@ SCHEMA_VERSION = 1
 def envelope(command: str, inputs: Mapping[str, object], answer: Mapping[str, Any], **more: object) -> dict[str, Any]:
     """What every answer has around it.
 
-    calibration is null until a calibration is shipped: times are floors and textbook sums.
+    calibration has the digest of what its expected times were fitted to, several joined by +; null where it has none.
     """
     head = {"schema_version": SCHEMA_VERSION, "floorline": __version__, "command": command}
     given = {k: v for k, v in inputs.items() if v is not None and k != "json"}
-    found: dict[str, Any] = exact({**head, "inputs": given, "calibration": None, **answer, **more})
+    provenance = more.get("provenance")
+    fitted = provenance.get("calibrations", {}) if isinstance(provenance, Mapping) else {}
+    digest = "+".join(dict.fromkeys(each for each in fitted.values() if each)) or None
+    found: dict[str, Any] = exact({**head, "inputs": given, "calibration": digest, **answer, **more})
     return found
