@@ -1,8 +1,7 @@
 """Which parts of a layer the backward pass computes again, by the names that training frameworks give them.
 
-A part that is recomputed keeps its inputs; some discard their outputs too, since what comes after keeps these anyway and can
-have them
-made again ("output-discarding" checkpoints).
+A part that is recomputed keeps its inputs; some discard their outputs too, since what comes after keeps these anyway and can have
+them made again ("output-discarding" checkpoints).
 Source: Megatron-LM, megatron/training/arguments.py and megatron/core/transformer/transformer_config.py, --recompute-modules.
 """
 

@@ -52,8 +52,7 @@ FLAGS = (
 
 def plans_command(model: str, given: Given) -> None:
     """Every plan of training a model on so many devices, priced: degrees, virtual stages, micro-batch, recomputation, ZeRO,
-    sequence
-    parallelism, offload; the fastest that fit first, and why the others do not count."""
+    sequence parallelism, offload; the fastest that fit first, and why the others do not count."""
     style, made = form(given), load(model, given)
     devices = whole(given, "devices", most=1e7)
     if devices is None:

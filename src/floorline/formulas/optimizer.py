@@ -28,9 +28,8 @@ def state_bytes(weight: Num, gradient: Num, master: Num, moments: Num, ranks: Nu
 
 
 def update_bytes(weight: Num, gradient: Num, master: Num, moments: Num) -> Num:
-    r"""Bytes that an update of one parameter moves: its gradient is read, its wide copy and moments are read and written, and
-    the weight
-    is written (read too, where it has no wide copy: then c is the weight's own size and w is 0).
+    r"""Bytes that an update of one parameter moves: its gradient is read, its wide copy and moments are read and written, and the
+    weight is written (read too, where it has no wide copy: then c is the weight's own size and w is 0).
 
     $$u = g + 2 (c + s) + w$$
 
@@ -41,8 +40,7 @@ def update_bytes(weight: Num, gradient: Num, master: Num, moments: Num) -> Num:
     returns   u  moved                              [B]
 
     Source: Kingma and Ba 2014 (Adam), arXiv:1412.6980, algorithm 1; NVIDIA apex, csrc/multi_tensor_adam.cu, which reads g, p, m
-    and v and
-    writes p, m and v. Example: fp32 throughout, 28 bytes.
+    and v and writes p, m and v. Example: fp32 throughout, 28 bytes.
 
     >>> update_bytes(0.0, 4.0, 4.0, 8.0)
     28.0
@@ -61,8 +59,7 @@ def newton_schulz_flops(rows: Num, columns: Num, iterations: Num) -> Num:
     returns     C  operations         [FLOP]
 
     Source: Jordan et al. 2024, Muon (kellerjordan.github.io/posts/muon): at most 6·n·m² FLOP an iteration. Example: a square
-    matrix of
-    1024, one iteration: 6·1024³.
+    matrix of 1024, one iteration: 6·1024³.
 
     >>> newton_schulz_flops(1024.0, 1024.0, 1.0) == 6 * 1024**3
     True

@@ -16,9 +16,8 @@ def exposed_time(messages: Num, work: Num, pieces: Num) -> Num:
     returns   x  after the work's end                [s]
 
     Source: Li et al. 2020 (PyTorch Distributed), arXiv:2006.15704, section 3.2.3: a bucket is reduced once its gradients are
-    there, the
-    last of them after the backward pass. Example: two buckets of 3 s each, work of 4 s: one is hidden but for 2 s, the other not
-    at all.
+    there, the last of them after the backward pass. Example: two buckets of 3 s each, work of 4 s: one is hidden but for 2 s, the
+    other not at all.
 
     >>> exposed_time(6.0, 4.0, 2.0)
     4.0

@@ -36,8 +36,7 @@ def available_share(devices: Num, between_failures: Num, lost: Num) -> Num:
     returns           a  share                                                    [-]
 
     Source: Llama 3 herd of models 2024, arXiv:2407.21783, section 3.3.4: 419 unexpected interruptions in 54 days of 16 384
-    devices, one in
-    50 700 hours of a device, and more than 90 % of the time effective. Example: at twenty minutes each.
+    devices, one in 50 700 hours of a device, and more than 90 % of the time effective. Example: at twenty minutes each.
 
     >>> round(available_share(16384.0, 50700 * 3600.0, 20 * 60.0), 3)
     0.903

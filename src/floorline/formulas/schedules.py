@@ -1,9 +1,8 @@
 """Pipeline schedules of training: the time that stages wait for each other, and the micro-batches that they hold.
 
 Stages need not be equal: each formula takes sums over the stages other than the slowest, of forward time f, of the backward time of
-activations d and of that of weights w. With p equal stages these sums are (p − 1)·f and so on, and the formulas are the
-published ones.
-The step of a pipeline is m·t + bubble, where t = f + d + w of the slowest stage and m the number of micro-batches.
+activations d and of that of weights w. With p equal stages these sums are (p − 1)·f and so on, and the formulas are the published
+ones. The step of a pipeline is m·t + bubble, where t = f + d + w of the slowest stage and m the number of micro-batches.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ def one_forward_one_backward_bubble(forward: Num, dgrad: Num, wgrad: Num, chunks
     returns  β  waiting                                      [s]
 
     Source: Narayanan et al. 2021, arXiv:2104.04473, sections 2.2.1 and 2.2.2: bubble over ideal time (p − 1)/(v·m). Example: 4
-    stages,
-    8 micro-batches of 3 s each, 2 chunks: a share of 3/16 of the ideal 24 s.
+    stages, 8 micro-batches of 3 s each, 2 chunks: a share of 3/16 of the ideal 24 s.
 
     >>> one_forward_one_backward_bubble(3.0, 3.0, 3.0, 2.0)
     4.5
@@ -44,8 +42,7 @@ def gpipe_bubble(forward: Num, dgrad: Num, wgrad: Num, chunks: Num) -> Num:
     returns  β  waiting                                      [s]
 
     Source: Huang et al. 2018 (GPipe), arXiv:1811.06965, section 2.3: (p − 1)/(m + p − 1) of the step. Example: 4 stages, 4
-    micro-batches
-    of 3 s: 9 s of 21 s.
+    micro-batches of 3 s: 9 s of 21 s.
 
     >>> gpipe_bubble(3.0, 3.0, 3.0, 1.0)
     9.0
@@ -142,8 +139,7 @@ def one_forward_one_backward_held(micro_batches: Num, stages: Num, stage: Num, c
     returns        h  micro-batches held           [-]
 
     Source: Narayanan et al. 2021, arXiv:2104.04473, section 2.2; Korthikanti et al. 2022, arXiv:2205.05198, section 4.2.3: the
-    first
-    stage holds those of L·(1 + (p − 1)/(p·v)) layers. Example: 8 stages of 3 chunks, 8·(1 + 7/24).
+    first stage holds those of L·(1 + (p − 1)/(p·v)) layers. Example: 8 stages of 3 chunks, 8·(1 + 7/24).
 
     >>> round(float(one_forward_one_backward_held(64.0, 8.0, 0.0, 3.0)), 4)
     10.3333

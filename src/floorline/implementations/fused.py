@@ -1,6 +1,5 @@
 """Training frameworks with fused kernels: a norm, an activation with its bias, a masked softmax, and a dropout with the addition
-after it
-are one launch each, and keep what Korthikanti et al. count: norms their input and statistics, activations their input.
+after it are one launch each, and keep what Korthikanti et al. count: norms their input and statistics, activations their input.
 
 Source: Korthikanti et al. 2022, arXiv:2205.05198, section 4.1 (bytes of each operator); Megatron-LM, megatron/core/fusions
 (fused_bias_gelu.py, fused_bias_swiglu.py, fused_bias_dropout.py, fused_softmax.py), whose backward passes take the input again.

@@ -325,8 +325,7 @@ def estimate_training(
 
 def training_precision(precision: Precision | str | None, trainer: Trainer, published: str) -> Precision:
     """Formats of a run: weights and activations in 16 bits where nothing else is said, linear layers in 8 where that is asked,
-    gradients as
-    the framework sums them."""
+    gradients as the framework sums them."""
     if isinstance(precision, Precision):
         return precision.in_training()
     own = published if published in ("bf16", "fp16", "fp32") else "bf16"

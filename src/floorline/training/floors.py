@@ -22,8 +22,7 @@ def least_time(
     each: State,
 ) -> Num:
     """The larger of two times that no software beats: the arithmetic of the pairs that the mask leaves, nothing computed twice,
-    over all
-    devices at the peak of the fastest format in use; and the optimizer's state of a rank, read and written once [s].
+    over all devices at the peak of the fastest format in use; and the optimizer's state of a rank, read and written once [s].
 
     arithmetic  of a step over all devices [FLOP]
     """

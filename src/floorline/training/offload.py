@@ -19,8 +19,8 @@ HOST_LINK = 25e9
 
 HOST_MEMORY = 25e9
 """What an update on the host moves for each device [B/s]: two sockets of eight channels of DDR4-3200, 410 GB/s, half of it
-reached, shared by
-eight devices (Ren et al. 2021, ZeRO-Offload, arXiv:2101.06840, section 5: Adam by vector instructions is bound by memory)."""
+reached, shared by eight devices (Ren et al. 2021, ZeRO-Offload, arXiv:2101.06840, section 5: Adam by vector instructions is bound
+by memory)."""
 
 
 def host_rate(device: Accelerator) -> Num:

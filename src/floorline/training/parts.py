@@ -1,6 +1,5 @@
 """The parts of a model as pipeline stages see them: a layer, on average over all of its kinds, what comes before the layers, and
-what
-comes after."""
+what comes after."""
 
 from __future__ import annotations
 

@@ -90,8 +90,7 @@ class Expected:
 
     def of_experts(self, row: Row, numbers: Numbers) -> Iterator[tuple[str, Share]]:
         """A part of an expert layer: its first matmul stands for all of them, one after another for each expert, as grouped
-        matmuls were
-        measured to take; what brings tokens there, activates and adds them is traffic."""
+        matmuls were measured to take; what brings tokens there, activates and adds them is traffic."""
         (sized,) = row.sized
         if sized.kind == "experts":
             s = sizes_of(sized, numbers)
@@ -111,9 +110,8 @@ class Expected:
             yield "element-wise", self.traffic(self.moved(row, numbers), 1.0)
 
     def moved(self, row: Row, numbers: Numbers) -> Num:
-        """Bytes that element-wise work moves: gradients of a norm's scale take a second look at what its backward pass reads,
-        and a loss goes
-        over its logits in fp32."""
+        """Bytes that element-wise work moves: gradients of a norm's scale take a second look at what its backward pass reads, and
+        a loss goes over its logits in fp32."""
         precision = self.step.precision
         once = program.price(row, numbers, precision).bytes
         if any(makes_gradient(p) for p in row.writes):
@@ -128,8 +126,7 @@ class Expected:
 
     def beside(self, row: Row, numbers: Numbers) -> tuple[Num, float]:
         """Bytes and launches of what goes with matmuls that make gradients of weights: adding them to those of earlier
-        micro-batches, and
-        summing those of biases."""
+        micro-batches, and summing those of biases."""
         made = [p for p in row.writes if makes_gradient(p)]
         matrices = [p for p in made if not p.tensor.name.endswith(".bias")]
         moved: Num = 0.0
@@ -161,8 +158,7 @@ class Expected:
 
     def traffic(self, moved: Num, launches: Num) -> Share:
         """Element-wise work that moves so many bytes: what the last-level cache holds of them as measured on tensors of that
-        size, the rest at
-        the share of the memory's bandwidth that large transfers reach."""
+        size, the rest at the share of the memory's bandwidth that large transfers reach."""
         found, plain = self.times.model("add", self.times.plain), self.times.plain
         model, device = found.fitted.model, self.times.device(plain)
         share = self.times.model("matmul", plain).fitted.model.bandwidth
@@ -188,9 +184,8 @@ that Vidur's profiler took from models as they ran, in fp16 (vidur_gemm.csv.xz),
 graphs of one matmul. Colder caches and lower clocks do not ask for the format."""
 
 IN_MODEL_WIDE = {"blackwell": 1.38}
-"""The same of 514 that Transformer Engine took on B200 in bf16 (gemm_train.csv.xz); narrower formats were not measured, and
-those of
-16 bits say nothing of them, since replayed ones count the making of narrow inputs."""
+"""The same of 514 that Transformer Engine took on B200 in bf16 (gemm_train.csv.xz); narrower formats were not measured, and those
+of 16 bits say nothing of them, since replayed ones count the making of narrow inputs."""
 
 
 def in_model(cluster: Cluster, form: str) -> float:
@@ -206,9 +201,8 @@ def in_model(cluster: Cluster, form: str) -> float:
 
 
 FUSED_SUM = 1.05
-"""Time of a matmul that adds its result to a gradient in fp32 over that of one that does not: Transformer Engine on A100 PCIe
-and on B200
-(gemm_train.csv.xz, accumulate=True/out=fp32)."""
+"""Time of a matmul that adds its result to a gradient in fp32 over that of one that does not: Transformer Engine on A100 PCIe and
+on B200 (gemm_train.csv.xz, accumulate=True/out=fp32)."""
 
 
 def makes_gradient(piece: Piece) -> bool:

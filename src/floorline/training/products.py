@@ -39,8 +39,7 @@ def muon_products(rows: Num, columns: Num) -> tuple[Sizes, ...]:
 
 def soap_products(rows: Num, columns: Num) -> tuple[Sizes, ...]:
     """Products of SOAP's update of a matrix: its gradient and its momentum into the basis of each side, the update back out of
-    it, and the
-    gradient's products with itself; new bases, made once in a number of steps, are left out.
+    it, and the gradient's products with itself; new bases, made once in a number of steps, are left out.
 
     Source: nikhilvyas/SOAP, soap.py: project, thrice, and update_preconditioner.
 

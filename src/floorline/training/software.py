@@ -23,14 +23,11 @@ ATTENTION = {
     ("newest", "blackwell"): (0.95, 2.60),
 }
 """Generation of kernels and architecture → time of attention of whole sequences over that of an inference engine's prefill
-kernels, and
-of its backward pass over the forward one. Measured (validation/kernels/attention_train.csv.xz): FlashAttention-2 on A100, H100
-and H800,
-Transformer Engine on A100 and B200. The first generation takes 1.7 to 3.0 times as long as the second, kernels in Triton 1.3 to
-2.5 times
-(Dao 2023, arXiv:2307.08691, section 4.1): geometric means. On Hopper the newest is FlashAttention-3: Shah et al. 2024,
-arXiv:2407.08608,
-figures 5 and 6, 640 TFLOP/s forward and 560 back of 16 000 causal tokens in heads of 128."""
+kernels, and of its backward pass over the forward one. Measured (validation/kernels/attention_train.csv.xz): FlashAttention-2 on
+A100, H100 and H800, Transformer Engine on A100 and B200. The first generation takes 1.7 to 3.0 times as long as the second,
+kernels in Triton 1.3 to 2.5 times (Dao 2023, arXiv:2307.08691, section 4.1): geometric means. On Hopper the newest is
+FlashAttention-3: Shah et al. 2024, arXiv:2407.08608, figures 5 and 6, 640 TFLOP/s forward and 560 back of 16 000 causal tokens in
+heads of 128."""
 
 OTHER = (1.0, 2.75)
 """The same for devices of other architectures."""
@@ -85,8 +82,7 @@ def engine(trainer: Trainer, device: Accelerator) -> Engine:
 
 def with_adapters(model: Transformer, recipe: Recipe, trainer: Trainer) -> Transformer:
     """A model as it is trained: its weights not as a published checkpoint stores them but in the run's formats, with adapters
-    beside
-    frozen ones where a recipe has them."""
+    beside frozen ones where a recipe has them."""
     plain = model if model.quantization is None else replace(model, quantization=None)
     kind = Kind(trainer.adapts == "all", trainer.adapter_dropout == "yes", recipe.frozen_weights == "nf4")
     return adapted(plain, recipe.lora_rank, kind)

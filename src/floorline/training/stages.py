@@ -56,12 +56,10 @@ class Stages:
 
 def stages(layers: Num, plan: Parallelism) -> Stages:
     """Layers on each kind of stage: as many on each as on the fullest, what is missing on the last; where the ends count as
-    layers, the
-    first and the last have one less.
+    layers, the first and the last have one less.
 
     Source: Megatron-LM, --account-for-embedding-in-pipeline-split and --account-for-loss-in-pipeline-split; BigScience's 176B
-    model, 70
-    layers and two ends on 12 stages: 5 layers on the first and the last, 6 on the others
+    model, 70 layers and two ends on 12 stages: 5 layers on the first and the last, 6 on the others
     (bigscience-workshop/bigscience, train/tr11-176B-ml/README.md).
 
     >>> found = stages(70.0, Parallelism(pp=12, ends_as_layers="yes"))

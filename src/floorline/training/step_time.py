@@ -1,6 +1,5 @@
 """A training step from its parts: micro-batches through the slowest stage, what stages wait for each other, what messages leave
-exposed,
-the optimizer's update, and the host."""
+exposed, the optimizer's update, and the host."""
 
 from __future__ import annotations
 
@@ -34,13 +33,11 @@ BUBBLES: Mapping[str, Callable[[Num, Num, Num, Num], Num]] = {
 
 SHARE = 20.0 / 132.0
 """Share of the multiprocessors that messages take while they overlap with work: DeepSeek-V3's 20 of 132 (arXiv:2412.19437,
-section 3.2.2);
-NCCL's default of 16 to 32 channels is as much."""
+section 3.2.2); NCCL's default of 16 to 32 channels is as much."""
 
 PIECES = 4.0
 """Pieces in which messages of tensor parallelism overlap with the matmul beside them: one is exposed. Transformer Engine cuts a
-message
-into as many as there are ranks, or fewer (transformer_engine/pytorch/module/base.py, initialize_ub)."""
+message into as many as there are ranks, or fewer (transformer_engine/pytorch/module/base.py, initialize_ub)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,5 +345,4 @@ def updating(
 
 PASSES = 3.0
 """How often an optimizer of several kernels goes over what it reads and writes: PyTorch's foreach AdamW multiplies, adds, takes
-roots and
-divides in turn (torch/optim/adamw.py, _multi_tensor_adamw)."""
+roots and divides in turn (torch/optim/adamw.py, _multi_tensor_adamw)."""

@@ -21,8 +21,7 @@ MOMENTS = {
 """Bytes of moments of each parameter, in fp32 but for 8 bits: two (AdamW), in one byte each with a scale for 256 or 2048
 (Dettmers et al.
 2021, arXiv:2110.02861), rows and columns alone (Adafactor: Shazeer and Stern 2018, arXiv:1804.04235), one (Lion, Muon, SGD with
-momentum),
-two and two pairs of factors of preconditioners (SOAP: Vyas et al. 2024, arXiv:2409.11321, square matrices)."""
+momentum), two and two pairs of factors of preconditioners (SOAP: Vyas et al. 2024, arXiv:2409.11321, square matrices)."""
 
 
 @dataclass(frozen=True)

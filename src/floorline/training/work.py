@@ -158,9 +158,8 @@ def compute(row: Row, numbers: Numbers, price: Pricing, tally: Tally) -> None:
 
 
 def send(rows: Iterable[Row], numbers: Numbers, precision: Precision, price: Pricing, tally: Tally) -> None:
-    """Add messages to a tally: weights, and gradients of weights, that go the same way are one message for a layer, as
-    frameworks keep
-    them in one buffer; what each token's experts weigh goes with the token."""
+    """Add messages to a tally: weights, and gradients of weights, that go the same way are one message for a layer, as frameworks
+    keep them in one buffer; what each token's experts weigh goes with the token."""
     together: dict[object, tuple[Collective, Num]] = {}
     for row in rows:
         sent = row.message

@@ -1,8 +1,7 @@
 """What a measured training run is expected to take: its model, formats, plan, recipe and framework, on its own machine.
 
 What a case leaves open is taken from what its framework does by default; where recomputation is not stated, the least of it that
-fits is
-priced, and the interval reaches over all that fit.
+fits is priced, and the interval reaches over all that fit.
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ FRAMEWORKS = {
 
 SOURCES = {"bloom_sizing": "megatron-deepspeed-blocking"}
 """Sources that say of all of their runs how the software was set: BigScience's ran with CUDA_LAUNCH_BLOCKING=1, without which
-large ones
-hung (bigscience-workshop/bigscience, train/tr11-176B-ml/chronicles-prequel.md)."""
+large ones hung (bigscience-workshop/bigscience, train/tr11-176B-ml/chronicles-prequel.md)."""
 
 OPTIMIZERS = (("soap", "soap"), ("muon", "muon"), ("adamw", "adamw"))
 """Words of a note → the optimizer."""
