@@ -75,14 +75,20 @@ class Trainer:
         most=100,
     )
     gradients: str = choice(
-        "format in which gradients are summed over micro-batches and ranks: fp32, the weights', or fp32 where these are bf16",
-        ("fp32", "weights", "fp32 for bf16"),
+        "format in which gradients are summed over micro-batches and ranks: fp32, the weights', fp32 where these are bf16, "
+        "or that of what is updated, the wide copy or the weights",
+        ("fp32", "weights", "fp32 for bf16", "as updated"),
         "fp32",
     )
     accumulates: str = choice(
         "how gradients of micro-batches are added up: by the matmuls that make them, by kernels of their own, or as shares",
         ("fused", "apart", "shares"),
         "apart",
+    )
+    between_steps: str = choice(
+        "gradients from one step to the next: kept in buffers, or freed, so that the backward pass makes them anew",
+        ("kept", "freed"),
+        "kept",
     )
     narrow_gradients: str = choice("whether gradients in 16 bits stay beside the sums in fp32", ("no", "yes"), "no")
     moments: str = choice("format of the optimizer's moments", ("fp32", "bf16"), "fp32")

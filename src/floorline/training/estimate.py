@@ -315,15 +315,18 @@ def estimate_training(
     """
     made = load_model(model)
     plan, software = parallelism or Parallelism(), load_trainer(engine)
-    formats = training_precision(precision, software, made.format)
+    how = recipe or Recipe()
+    formats = training_precision(precision, software, made.format, how.master_weights == "yes")
     found = load_cluster(cluster, plan.devices)
     feasible, index, values = check(made, workload, found.devices, plan)
     why = reason(values, int(index), made.name) if np.ndim(feasible) == 0 and not feasible else ""
-    how, assumed = recipe or Recipe(), assumptions or Assumptions()
+    assumed = assumptions or Assumptions()
     return TrainingEstimate(made, workload, found, plan, formats, how, software, assumed, feasible, index, why)
 
 
-def training_precision(precision: Precision | str | None, trainer: Trainer, published: str) -> Precision:
+def training_precision(
+    precision: Precision | str | None, trainer: Trainer, published: str, has_masters: bool = True
+) -> Precision:
     """Formats of a run: weights and activations in 16 bits where nothing else is said, linear layers in 8 where that is asked,
     gradients as the framework sums them."""
     if isinstance(precision, Precision):
@@ -332,7 +335,7 @@ def training_precision(precision: Precision | str | None, trainer: Trainer, publ
     name = precision or own
     narrow = BYTES.get(name, 2.0) < 2.0
     wide = "bf16" if narrow else name
-    sums_wide = trainer.gradients == "fp32" or (trainer.gradients == "fp32 for bf16" and wide == "bf16")
+    sums_wide = {"fp32": True, "fp32 for bf16": wide == "bf16", "as updated": has_masters}.get(trainer.gradients, False)
     gradients = "fp32" if sums_wide else wide
     formats = Precision(weights=wide, activations=wide, kv_cache=wide, gradients=gradients)
     return replace(formats, matmuls=name) if narrow else formats

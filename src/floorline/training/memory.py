@@ -47,7 +47,7 @@ COPIES = {"dualpipe": 2.0}
 
 @dataclass(frozen=True)
 class TrainingMemory(Result):
-    """Bytes on a device of one stage, by kind.
+    """Bytes on a device of one stage at the peak of a step, by kind.
 
     weights       as the model reads them [B]
     gradients     as they are summed [B]
@@ -276,16 +276,20 @@ def training_memory(
     back = maximum(activations.layer_working, activations.head_working * stage.head)
     if plan.zero_stage == "3" or recipe.offload_parameters == "yes":
         back = back + gathered_bytes(holdings, stage, each, trainer)
-    copied = amount("123", lambda h: h.trained) * each.copied * stays
-    during_update = maximum(copied - kept_here, 0.0)
-    static = weights + gradients + state
-    allocated = static + kept_here + maximum(back, during_update)
+    update = amount("123", lambda h: h.trained) * (each.copied + each.passing) * stays
+    anew = where(micro_batches <= 1.0, 1.0, 0.0) if trainer.between_steps == "freed" else 0.0
+    start = kept_here + back + gradients * (1.0 - anew)
+    end = gradients + maximum(update, activations.layer_working * anew)
+    late = where(end > start, anew, 0.0)  # the peak comes when all that was kept has become gradients
+    kept_here, gradients = kept_here * (1.0 - late), gradients * (1.0 - anew + late)
+    working = maximum(start, end) - kept_here - gradients
+    allocated = weights + state + maximum(start, end)
     return TrainingMemory(
         weights=weights,
         gradients=gradients,
         optimizer=state,
         activations=kept_here,
-        working=maximum(back, during_update),
+        working=working,
         workspace=trainer.workspace,
         fragmentation=allocated * trainer.fragmentation,
         framework=trainer.framework,

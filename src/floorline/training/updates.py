@@ -33,6 +33,7 @@ class State:
     master    a wide copy of the weight
     moments   of the optimizer
     copied    a wide copy of the gradient, while the update runs
+    passing   what an update by several kernels hands from one to the next: the root of the second moments
     """
 
     weight: float
@@ -40,13 +41,14 @@ class State:
     master: float
     moments: float
     copied: float
+    passing: float = 0.0
 
 
 def state(recipe: Recipe, precision: Precision, trainer: Trainer) -> State:
     """Bytes of a parameter by kind.
 
     >>> state(Recipe(), Precision(gradients="fp32"), Trainer())  # Megatron-Core's 18 bytes with bf16 weights
-    State(weight=2.0, gradient=4.0, master=4.0, moments=8.0, copied=0.0)
+    State(weight=2.0, gradient=4.0, master=4.0, moments=8.0, copied=0.0, passing=0.0)
     """
     weight, gradient = BYTES[precision.weights], BYTES[precision.gradients]
     narrow = weight < 4.0 and recipe.master_weights == "yes"
@@ -55,4 +57,5 @@ def state(recipe: Recipe, precision: Precision, trainer: Trainer) -> State:
     moments = moments / 2.0 if trainer.moments == "bf16" else moments
     gradient = gradient + (weight if trainer.narrow_gradients == "yes" and gradient > weight else 0.0)
     copied = 4.0 if trainer.wide_copy == "yes" and gradient < 4.0 else 0.0
-    return State(weight, gradient, 4.0 if narrow else 0.0, moments, copied)
+    passing = moments / 2.0 if trainer.optimizer == "apart" and recipe.optimizer == "adamw" else 0.0
+    return State(weight, gradient, 4.0 if narrow else 0.0, moments, copied, passing)
