@@ -621,9 +621,7 @@ def plans(draw: st.DrawFn) -> tuple[dict[str, str], Parallelism]:
         for name in ("optimizer", "master_weights", "recompute", "offload_optimizer", "offload_parameters")
     }
     recipe = Recipe(
-        recompute_modules=draw(
-            st.sampled_from(("", "core_attn+moe_act", "layernorm+mlp_act+moe_act", "mlp_act", "mlp"))
-        ),
+        recompute_modules=draw(st.sampled_from(("", "core_attn+moe_act", "every-2nd-matmul", "mlp_act", "mlp"))),
         recompute_layers=draw(st.sampled_from((None, 12, 24, 7))),
         offload_activations=draw(st.sampled_from((0, 0.25, 0.3))),
         lora_rank=draw(st.sampled_from((0, 8))),

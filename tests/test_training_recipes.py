@@ -127,6 +127,42 @@ def test_adapters_leave_muon_only_theirs() -> None:
     assert adapted.update(stage, few).kernels < whole.update(stage, price).kernels / 50
 
 
+# Recomputation
+
+
+def again(modules: str) -> float:
+    """FLOP that are computed twice, over those of the forward pass's matmuls with weights."""
+    recipe = Recipe(recompute="selective", recompute_modules=modules)
+    extra = run(recipe=recipe, seq_len=64.0).flops.hardware - run(seq_len=64.0).flops.hardware
+    return float(extra) / (2.0 * 8 * 64 * 32 * sum(a * b for a, b in LAYER))
+
+
+def test_every_second_matmul_is_computed_again() -> None:
+    """Keys, output and the second matrix of the feed-forward of q, k, v, o, w1, w3, w2 (torchtitan's count of matmuls)."""
+    second = sum(a * b for a, b in (LAYER[1], LAYER[3], LAYER[5])) / sum(a * b for a, b in LAYER)
+    assert again("every-2nd-matmul") == pytest.approx(second, rel=0.01)
+
+
+def test_parts_without_matmuls_compute_none_again() -> None:
+    assert again("non-matmul") == pytest.approx(0.0, abs=0.01)
+
+
+def test_all_but_qkv_computes_the_rest_again() -> None:
+    """Attention's output and the feed-forward's first two matrices: nobody needs the result of its last one."""
+    rest = sum(a * b for a, b in LAYER[3:6]) / sum(a * b for a, b in LAYER)
+    assert again("all-but-qkv") == pytest.approx(rest, rel=0.02)
+
+
+@pytest.mark.parametrize("few", ["non-matmul", "every-2nd-matmul", "all-but-qkv"])
+def test_more_recomputation_keeps_less(few: str) -> None:
+    kept = [
+        float(run(recipe=Recipe(recompute="selective", recompute_modules=few)).kept.layer),
+        float(run().kept.layer),
+        float(run(recipe=Recipe(recompute="full")).kept.layer),
+    ]
+    assert kept[2] < kept[0] < kept[1]
+
+
 # Frameworks
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 from floorline.block import Block
 from floorline.errors import BadInput, near
 from floorline.implementations.implementation import Implementation
-from floorline.op import Elementwise, Op
+from floorline.op import Contraction, Elementwise, Op
 from floorline.tensor import Tensor
 
 NORMS = ("layer_norm", "rms_norm")
+ACTIVATIONS = ("act", "expert_act", "shared_act")
 
 
 def norms(op: Op) -> bool:
@@ -37,11 +38,45 @@ PARTS: dict[str, Callable[[Op], bool]] = {
     "moe": of_experts,
     "moe_act": lambda op: op.name == "expert_act",
     "shared_experts": lambda op: op.name.startswith("shared_"),
+    "non-matmul": lambda op: norms(op) or op.name in ACTIVATIONS,
+    "all-but-qkv": lambda op: op.kernel not in ("qkv", "rope"),
 }
-"""Name → the operators of the part."""
+"""Name → the operators of the part. "non-matmul" leaves sums of the residual stream, which stand for results of matmuls."""
 
-DISCARDING = ("mlp_act", "layernorm", "mla_up_proj", "moe_act")
+
+def second_matmuls(block: Block) -> list[Op]:
+    """Every second matmul with a weight, what follows from it up to the next matmul, norms and activations.
+
+    Source: torchtitan, models/llama3/infra/parallelize.py, selective recomputation by operators: results of matmuls with an odd
+    count are saved.
+    """
+    matmuls = [op for op in block.ops if isinstance(op, Contraction) and op.weights]
+    again = matmuls[1::2]
+    lost: set[str] = set()
+    found: list[Op] = []
+    for op in block.ops:
+        light = op not in matmuls and op.kernel != "attention"
+        if op in again or (light and (PARTS["non-matmul"](op) or any(t.name in lost for t in op.inputs))):
+            found.append(op)
+        if op in again or (light and any(t.name in lost for t in op.inputs) and not norms(op)):
+            lost |= {t.name for t in op.outputs}
+    return found
+
+
+BY_BLOCK: dict[str, Callable[[Block], list[Op]]] = {"every-2nd-matmul": second_matmuls}
+"""Parts that are told by the order of a block's operators."""
+
+DISCARDING = ("mlp_act", "layernorm", "mla_up_proj", "moe_act", "non-matmul", "all-but-qkv", "every-2nd-matmul")
 """Those whose outputs are made again as well."""
+
+
+NAMES = (*PARTS, *BY_BLOCK)
+"""All parts."""
+
+
+def members(name: str, block: Block) -> list[Op]:
+    """The operators of a part of a block."""
+    return BY_BLOCK[name](block) if name in BY_BLOCK else [op for op in block.ops if PARTS[name](op)]
 
 
 def parts(policy: str) -> tuple[str, ...]:
@@ -54,8 +89,8 @@ def parts(policy: str) -> tuple[str, ...]:
     """
     named = ("core_attn",) if policy == "selective" else tuple(policy.split("+"))
     for name in named:
-        if name not in PARTS:
-            raise BadInput(f"recompute module {name[:40]!r}: {near(name, PARTS)}; there are: {', '.join(PARTS)}")
+        if name not in NAMES:
+            raise BadInput(f"recompute module {name[:40]!r}: {near(name, NAMES)}; there are: {', '.join(NAMES)}")
     return named
 
 
@@ -65,7 +100,7 @@ def discarded(
     """Names of kept tensors that a policy gives up, beside "none" and "full"."""
     found: set[str] = set()
     for name in parts(policy):
-        inside = [op for op in block.ops if PARTS[name](op)]
+        inside = members(name, block)
         made = {t.name for op in inside for t in op.outputs}
         used = {t.name for op in block.ops if op not in inside for t in op.inputs} | set(block.outputs)
         stays = set() if name in DISCARDING else made & used

@@ -16,7 +16,7 @@ from floorline.cli.sweep import form, write
 from floorline.cli.train import DTYPE, TRAINER, precision
 from floorline.errors import BadInput, near
 from floorline.plan_search import Choices, plans
-from floorline.recomputation import PARTS
+from floorline.recomputation import NAMES
 from floorline.report import envelope
 from floorline.specs.fields import check_choice
 from floorline.specs.parallelism import Parallelism
@@ -120,9 +120,9 @@ def policy(text: str) -> str:
     raises BadInput for one that there is not
     """
     for part in text.split("+"):
-        if part not in ("none", "selective", "full", *PARTS):
+        if part not in ("none", "selective", "full", *NAMES):
             raise BadInput(
-                f"--recompute has {part[:40]!r}; {near(part, PARTS)}; expected none, selective, full or parts joined by +"
+                f"--recompute has {part[:40]!r}; {near(part, NAMES)}; expected none, selective, full or parts joined by +"
             )
     return text
 

@@ -21,7 +21,7 @@ ZERO = {
     "2": ("--use-megatron-fsdp", "--data-parallel-sharding-strategy optim_grads"),
     "3": ("--use-megatron-fsdp", "--data-parallel-sharding-strategy optim_grads_params"),
 }
-UNKNOWN = ("mlp_act",)
+UNKNOWN = ("mlp_act", "non-matmul", "all-but-qkv", "every-2nd-matmul")
 """Parts of a layer that Megatron cannot compute again on their own."""
 WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     **{("zero_stage", stage): lines for stage, lines in ZERO.items()},

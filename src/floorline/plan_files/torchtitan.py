@@ -55,8 +55,8 @@ SCHEDULES = {
     "DualPipeV": ("dualpipe", 1, "priced as dualpipe, which holds the weights twice"),
 }
 """A schedule → ours, chunks of each stage where nothing says how many, and what differs."""
-PER_OP = "layernorm+mlp_act+moe_act"
-"""Parts that selective recomputation by operators computes again, besides every second matmul."""
+PER_OP = "every-2nd-matmul"
+"""What selective recomputation by operators computes again: every second matmul, norms and activations."""
 SECTIONS = ("training", "parallelism", "activation_checkpoint", "experimental", "optimizer", "model")
 
 
@@ -231,7 +231,6 @@ def recomputation(r: Reading) -> None:
         return
     if option == "op":
         r.flags |= {"recompute": "selective", "recompute_modules": PER_OP}
-        r.unmapped.append(f"{OPTION[0]} op: norms and activations are computed again here, but not every second matmul")
         return
     every = whole(option, OPTION[0], 0)
     if every > 1 and r.layers is None:

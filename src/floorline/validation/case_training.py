@@ -94,7 +94,7 @@ RECENT = ("megatron-core", "megatron-bridge")
 """Frameworks that share out the optimizer's state, and norms over tensor-parallel ranks, in all of their recipes."""
 
 
-def recipes_of(case: Case) -> tuple[Recipe, ...]:
+def recipes_of(case: Case, layers: float) -> tuple[Recipe, ...]:
     """What a case does beside its plan; several, where it does not say what it recomputes."""
     offload = case.word("offload")
     share = float(offload.partition(":")[2]) if re.fullmatch(r"activations:[0-9.]+", offload) else 0.0
@@ -116,6 +116,8 @@ def recipes_of(case: Case) -> tuple[Recipe, ...]:
         return tuple(replace(base, recompute=policy) for policy in ("none", "selective", "full"))
     if modules == "core_attn-partial":
         return tuple(replace(base, recompute=policy) for policy in ("selective", "none"))
+    if modules == "every-2nd-layer":
+        return (replace(base, recompute="full", recompute_layers=layers / 2.0),)
     known = "" if modules in ("", "core_attn-partial") else modules
     return (replace(base, recompute=said, recompute_modules=known if said == "selective" else ""),)
 
@@ -159,7 +161,7 @@ def estimates(case: Case, folder: Path | None) -> Iterator[TrainingEstimate]:
     model = plain_model(case, folder)
     plan = plan_of(case, float(model.layers()))
     software = trainer_of(case)
-    for recipe in recipes_of(case):
+    for recipe in recipes_of(case, float(model.layers())):
         found = estimate_training(
             model,
             workload_of(case, plan),
