@@ -212,8 +212,7 @@ def again(op: Op, word: str, label: str) -> Op:
 @cache
 def dropped(block: Block, implementation: Implementation, recompute: str) -> frozenset[str]:
     """Kept tensors that a recompute policy gives up: all of them (full), or those inside some parts of the layer (selective,
-    which is
-    the attention core, or names of parts joined by +)."""
+    which is the attention core, or names of parts joined by +)."""
     everything = saved(block, implementation)
     if recompute == "none":
         return frozenset()

@@ -56,6 +56,11 @@ class Time(Result):
             made[f.name] = None if any(one is None for one in each) else of(*each)
         return Time(**made)
 
+    @property
+    def usual(self) -> Num:
+        """The expected time, or the serial one where nothing is expected [s]."""
+        return self.serial if self.expected is None else self.expected
+
     def __repr__(self) -> str:
         if np.ndim(self.floor):
             return f"Time({np.size(self.floor)} points)"

@@ -19,7 +19,7 @@ from floorline.rules import RULES
 from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.recipe import Recipe
+from floorline.specs.recipe import POLICIES, Recipe
 from floorline.specs.trainer import Trainer
 from floorline.specs.workload import Train
 from floorline.sweeps import CHUNK, Sweep
@@ -76,7 +76,7 @@ def words(choices: Choices) -> Iterator[dict[str, str]]:
 def recipe_of(base: Recipe, said: dict[str, str]) -> Recipe:
     """The recipe of some words."""
     policy = said["recompute"]
-    plain = policy in ("none", "selective", "full")
+    plain = policy in POLICIES
     return replace(
         base,
         recompute=policy if plain else "selective",

@@ -56,10 +56,11 @@ def second_matmuls(block: Block) -> list[Op]:
     found: list[Op] = []
     for op in block.ops:
         light = op not in matmuls and op.kernel != "attention"
-        if op in again or (light and (PARTS["non-matmul"](op) or any(t.name in lost for t in op.inputs))):
-            found.append(op)
-        if op in again or (light and any(t.name in lost for t in op.inputs) and not norms(op)):
+        follows = op in again or (light and not norms(op) and any(t.name in lost for t in op.inputs))
+        if follows:
             lost |= {t.name for t in op.outputs}
+        if follows or (light and PARTS["non-matmul"](op)):
+            found.append(op)
     return found
 
 

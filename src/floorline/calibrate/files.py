@@ -193,3 +193,9 @@ def shipped(accelerator: str) -> Calibration | None:
 def calibrated() -> tuple[str, ...]:
     """Accelerators that have a calibration of their own."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def digests(accelerators: Iterable[str]) -> dict[str, str]:
+    """The digest of the shipped calibration of each accelerator, "" where there is none."""
+    found = {name: shipped(name) for name in accelerators}
+    return {name: calibration.digest if calibration else "" for name, calibration in found.items()}

@@ -10,6 +10,7 @@ from floorline.cli.output import bold, print_json, scalar
 from floorline.cli.train import answer, show_memory
 from floorline.plan_search import plans
 from floorline.report import envelope
+from floorline.specs.recipe import POLICIES
 from floorline.training.estimate import TrainingEstimate
 from floorline.training.remedies import Remedy, largest_micro_batch, remedies
 from floorline.units import gib, seconds
@@ -64,7 +65,7 @@ def told(plan: dict[str, Any]) -> str:
     words = [f"--zero-stage {plan['zero_stage']}"] if plan["zero_stage"] != "0" else []
     words += ["--sequence-parallel"] if plan["sequence_parallel"] == "yes" else []
     policy = plan["recompute"]
-    plain = policy in ("none", "selective", "full")
+    plain = policy in POLICIES
     words += [f"--recompute {policy}" if plain else f"--recompute selective --recompute-modules {policy}"]
     return " ".join((*flags, *(word for word in words if word != "--recompute none"))) + f" (step {seconds(plan[BY])})"
 

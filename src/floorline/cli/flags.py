@@ -181,12 +181,14 @@ def own_share(given: Given, name: str) -> float | None:
     return None if given.get(name) is None else share(given, name, 1.0)
 
 
+SYNONYMS = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}
+"""Other names of formats."""
+
+
 def precision(given: Given, model: Transformer) -> Precision:
     """Formats: ``--dtype`` for all, each role's own flag above it."""
     name = given.get("dtype") or model.format
-    name = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "auto": model.format}.get(
-        name, name
-    )
+    name = {**SYNONYMS, "auto": model.format}.get(name, name)
     if name not in FORMATS:
         raise BadInput(f"--dtype is {name[:40]!r}; expected one of {', '.join(FORMATS)}")
     base = Precision.of(name)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from floorline.calibrate.files import shipped
+from floorline.calibrate.files import digests
 from floorline.capacity import usual_source
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.cost import COST, cost_of, show_cost
@@ -25,6 +26,7 @@ from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.workload import Generate, Serve
 from floorline.specs.workload import longest as max_length
+from floorline.training.estimate import TrainingEstimate
 from floorline.transformer import Transformer
 from floorline.units import DECIMAL, data, flops, gib, integer, scaled, seconds
 
@@ -113,22 +115,30 @@ def infer(model: str, given: Given) -> None:
 
 def as_json(model: str, given: Given, e: Estimate) -> dict[str, Any]:
     """The whole answer."""
-    head = {
+    names = [name for phase in e.phases if phase.expectation for name in phase.expectation.accelerators]
+    return envelope(
+        "infer",
+        {**given, "model": model},
+        {**e.to_dict(), "cost": cost_of(e, given), "speculation": speculated(e, given)},
+        **assumed(e, names),
+    )
+
+
+def assumed(e: Estimate | TrainingEstimate, accelerators: Iterable[str]) -> dict[str, Any]:
+    """What is told of every estimate's assumptions and sources.
+
+    accelerators  whose calibrations its expected times come from
+    """
+    return {
         "parallelism": e.parallelism,
         "precision": e.precision,
         "assumptions": e.assumptions,
         "provenance": {
             "model": e.model.source,
             "hardware": e.cluster.accelerator.title,
-            "calibrations": calibrations(e),
+            "calibrations": digests(accelerators),
         },
     }
-    return envelope(
-        "infer",
-        {**given, "model": model},
-        {**e.to_dict(), "cost": cost_of(e, given), "speculation": speculated(e, given)},
-        **head,
-    )
 
 
 def show(e: Estimate) -> None:
@@ -187,16 +197,6 @@ def mixed(steps: Mixture, name: str) -> str:
         return f"{scalar(steps.mixed):.0%} of the steps take up prompts too"
     waits = scalar(steps.pure + steps.mixed - steps.own)
     return f"waits for {waits:.3g} steps, then {scalar(steps.own):.3g} with its prompt"
-
-
-def calibrations(e: Estimate) -> dict[str, str]:
-    """The calibrations that the expected times come from, each with its digest."""
-    found: dict[str, str] = {}
-    for phase in e.phases:
-        for name in phase.expectation.accelerators if phase.expectation else ():
-            calibration = shipped(name)
-            found[name] = calibration.digest if calibration else ""
-    return found
 
 
 def remarks(e: Estimate) -> list[str]:

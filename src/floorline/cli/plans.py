@@ -20,7 +20,7 @@ from floorline.recomputation import NAMES
 from floorline.report import envelope
 from floorline.specs.fields import check_choice
 from floorline.specs.parallelism import Parallelism
-from floorline.specs.recipe import Recipe
+from floorline.specs.recipe import POLICIES, Recipe
 from floorline.specs.workload import Train
 from floorline.sweeps import Sweep
 
@@ -120,7 +120,7 @@ def policy(text: str) -> str:
     raises BadInput for one that there is not
     """
     for part in text.split("+"):
-        if part not in ("none", "selective", "full", *NAMES):
+        if part not in (*POLICIES, *NAMES):
             raise BadInput(
                 f"--recompute has {part[:40]!r}; {near(part, NAMES)}; expected none, selective, full or parts joined by +"
             )

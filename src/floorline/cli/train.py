@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from floorline.calibrate.files import shipped
 from floorline.catalogue.trainers import load_trainer
 from floorline.cli.command import Argument, Command, Flag, Given
-from floorline.cli.flags import HARDWARE, build, cluster, of_spec, one, parallelism
-from floorline.cli.infer import network, unknown_network
+from floorline.cli.flags import HARDWARE, SYNONYMS, build, cluster, of_spec, one, parallelism
+from floorline.cli.infer import assumed, network, unknown_network
 from floorline.cli.model import JSON, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.cli.paste import AS, FROM, pasted, show_as
@@ -35,8 +34,7 @@ TRAINER = Flag(
     "engine",
     ("--engine", "--framework"),
     "framework whose kernels, overlap and memory are assumed: megatron-core, megatron-lm-2021, megatron-deepspeed, fsdp, "
-    "torchtitan, "
-    "llm-foundry, nanogpt, llm.c, transformers …",
+    "torchtitan, llm-foundry, nanogpt, llm.c, transformers …",
     "any",
 )
 DTYPE = Flag(
@@ -82,7 +80,7 @@ def precision(given: Given, model: Transformer, engine: str | None) -> Precision
     raises BadInput for a format that nobody knows
     """
     name = given.get("dtype")
-    name = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}.get(name or "", name)
+    name = SYNONYMS.get(name or "", name)
     if name is not None and name not in FORMATS:
         raise BadInput(f"--dtype is {name[:40]!r}; expected one of {', '.join(FORMATS)}")
     base = training_precision(name, load_trainer(engine), model.format)
@@ -151,26 +149,8 @@ def train(named: str | None, given: Given) -> int:
 
 def as_json(model: str, given: Given, e: TrainingEstimate, run: RunCost | None) -> dict[str, Any]:
     """The whole answer."""
-    head = {
-        "parallelism": e.parallelism,
-        "precision": e.precision,
-        "assumptions": e.assumptions,
-        "provenance": {
-            "model": e.model.source,
-            "hardware": e.cluster.accelerator.title,
-            "calibrations": calibrations(e),
-        },
-    }
+    head = assumed(e, e.expected.whole.accelerators if e.expected else ())
     return envelope("train", {**given, "model": model}, {**e.to_dict(), "run": run}, **head)
-
-
-def calibrations(e: TrainingEstimate) -> dict[str, str]:
-    """The calibrations that the expected times come from, each with its digest."""
-    found: dict[str, str] = {}
-    for name in e.expected.whole.accelerators if e.expected else ():
-        calibration = shipped(name)
-        found[name] = calibration.digest if calibration else ""
-    return found
 
 
 def between(t: Time) -> str:

@@ -23,6 +23,7 @@ from floorline.result import Result, exact
 from floorline.rules import reason
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
+from floorline.specs.engine import Engine
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import BYTES, Precision
 from floorline.specs.recipe import Recipe
@@ -115,17 +116,35 @@ class TrainingEstimate(Result):
         """Bytes of a parameter by kind."""
         return state(self.recipe, self.precision, self.trainer)
 
+    @cached_property
+    def engine(self) -> Engine:
+        """The framework as the models of kernels see it."""
+        return engine_of(self.trainer, self.cluster.accelerator)
+
+    @property
+    def measured(self) -> Expected:
+        """Launches priced by models fitted to measured kernels."""
+        return Expected(self.step, self.cluster, self.engine, self.trainer)
+
+    @property
+    def textbook(self) -> Serial:
+        """Launches priced by the roofline."""
+        return Serial(self.step, self.cluster, self.assumptions)
+
+    @property
+    def started(self) -> Num:
+        """What the host takes for an operator that it starts, 0 where it starts a graph [s]."""
+        return 0.0 if self.trainer.launch == "graph" else self.trainer.launch_time
+
     def parts(self, price: Pricing) -> Parts:
         """Work of one micro-batch, part by part."""
-        engine = engine_of(self.trainer, self.cluster.accelerator)
-        return parts(self.step, self.recipe, self.fusion, price, engine)
+        return parts(self.step, self.recipe, self.fusion, price, self.engine)
 
     @property
     def layer(self) -> Work | None:
         """What one layer is expected to take in one micro-batch."""
-        engine = engine_of(self.trainer, self.cluster.accelerator)
         try:
-            return self.parts(Expected(self.step, self.cluster, engine, self.trainer)).layer
+            return self.parts(self.measured).layer
         except NoModel:
             return None
 
@@ -158,27 +177,21 @@ class TrainingEstimate(Result):
     @cached_property
     def expected(self) -> StepTime | None:
         """What the step is expected to take, piece by piece; None where a kind of kernel has no model."""
-        engine = engine_of(self.trainer, self.cluster.accelerator)
-        started = 0.0 if self.trainer.launch == "graph" else self.trainer.launch_time
         try:
-            return self.priced(Expected(self.step, self.cluster, engine, self.trainer), started)
+            return self.priced(self.measured, self.started)
         except NoModel:
             return None
 
     @cached_property
     def serial(self) -> StepTime:
         """The textbook sum of the same pieces."""
-        return self.priced(Serial(self.step, self.cluster, self.assumptions), 0.0)
+        return self.priced(self.textbook, 0.0)
 
     @property
     def pricing(self) -> tuple[Pricing, Num]:
         """How launches are priced, and what the host takes to start an operator [s]: as expected, or by the textbook where a kind
         of kernel has no model."""
-        if self.expected is None:
-            return Serial(self.step, self.cluster, self.assumptions), 0.0
-        engine = engine_of(self.trainer, self.cluster.accelerator)
-        started = 0.0 if self.trainer.launch == "graph" else self.trainer.launch_time
-        return Expected(self.step, self.cluster, engine, self.trainer), started
+        return (self.textbook, 0.0) if self.expected is None else (self.measured, self.started)
 
     @cached_property
     def step_time(self) -> Time:
@@ -224,8 +237,7 @@ class TrainingEstimate(Result):
 
     def utilisation(self, seconds: Num | None = None) -> dict[str, Num]:
         """MFU and HFU by convention at a step's time; the default is the expected one, or the serial where none is known."""
-        t = self.step_time
-        time = seconds if seconds is not None else t.serial if t.expected is None else t.expected
+        time = self.step_time.usual if seconds is None else seconds
         devices = self.parallelism.devices
         return {
             name: model_flops_utilisation(amount, time, self.peak, devices)

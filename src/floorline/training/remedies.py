@@ -74,20 +74,14 @@ def fitting(
     before: TrainingEstimate | None = None,
 ) -> Iterator[Remedy]:
     """Those of some changes after which a step fits."""
-    now = usual(before or e)
+    now = number((before or e).step_time.usual)
     for flags, plan, recipe, workload in tried:
         try:
             other = replaced(e, plan, recipe, workload)
         except BadInput:
             continue
         if bool(other.fits()):
-            yield Remedy(flags, other.peak_memory, usual(other) / now)
-
-
-def usual(e: TrainingEstimate) -> Num:
-    """The expected time of a step, or the serial one where none is expected [s]."""
-    t = e.step_time
-    return number(t.serial if t.expected is None else t.expected)
+            yield Remedy(flags, other.peak_memory, other.step_time.usual / now)
 
 
 def replaced(

@@ -48,8 +48,7 @@ def whole_run(e: TrainingEstimate, run: Run) -> RunCost | None:
     share = available_share(devices, run.between_failures, run.lost_time)
     steps = run.tokens / e.tokens
     times = Time.made(lambda step: run_seconds(run.tokens, e.tokens / step, share), e.step_time)  # type: ignore[arg-type]
-    usual = times.serial if times.expected is None else times.expected
-    hours = usual / 3600.0 * devices
+    hours = times.usual / 3600.0 * devices
     device = e.cluster.accelerator
     price = device.price if run.price is None else run.price
     power = device.tdp if run.power is None else run.power
@@ -59,7 +58,7 @@ def whole_run(e: TrainingEstimate, run: Run) -> RunCost | None:
         steps=steps,
         available=share,
         seconds=times,
-        days=usual / 86400.0,
+        days=times.usual / 86400.0,
         device_hours=hours,
         usd=None if price is None else hours * price,
         joules=None if power is None else hours * 3600.0 * power,

@@ -93,7 +93,7 @@ def stage_times(e: TrainingEstimate) -> tuple[StageTime, ...]:
     for index, stage in enumerate(each(e)):
         work = of_stage(stage, shares)
         longer = total(slowed[name] * count for name, count in counted(stage).items()) * e.micro_batches
-        waits = host_waits(work, Starting(started * e.trainer.operators, e.trainer.blocks == "yes"))
+        waits = host_waits(work, Starting.by(e.trainer, started))
         moved = float(e.waiting_for_host(stage, work))
         found.append(
             StageTime(
@@ -126,16 +126,11 @@ def each(e: TrainingEstimate) -> list[Stage]:
 
 def once(e: TrainingEstimate, stage: Stage, work: Work, longer: Num) -> dict[str, Any]:
     """What a stage has once a step beside its update."""
-    none = work.forward.times(0.0).only(())
-    left = {
-        name: once_a_step(Work(**{**vars(work), other: none}), stage, e.trainer, e.parallelism)
-        for name, other in (("reduced", "gathered"), ("gathered", "reduced"))
-    }
-    extra = longer + left["reduced"][1] + left["gathered"][1]
+    reduced, gathered = once_a_step(work, stage, e.trainer)
     return {
-        "slowed": seconds(slower(work, extra)),
-        "reduced": seconds(left["reduced"][0]),
-        "gathered": seconds(left["gathered"][0]),
+        "slowed": seconds(slower(work, longer + reduced[1] + gathered[1])),
+        "reduced": seconds(reduced[0]),
+        "gathered": seconds(gathered[0]),
         "sent": (seconds(work.reduced), seconds(work.gathered)),
     }
 

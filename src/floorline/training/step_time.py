@@ -162,7 +162,7 @@ def step_time(
     moved          what a micro-batch of a stage waits for activations that are in the host's memory [s]
     """
     shares, slowed = beside_messages(parts, layers, plan, trainer)
-    starting = Starting(launch_time * trainer.operators, trainer.blocks == "yes")
+    starting = Starting.by(trainer, launch_time)
     slowest = slowest_stage(found, shares, starting)
     stage = of_stage(slowest, shares)
     whole_model = shares["layer"].times(layers) + shares["embedding"] + shares["head"]
@@ -182,12 +182,13 @@ def step_time(
     filling = handing.times(passed * 2.0)
     share = where(others.seconds > 0.0, waited / maximum(others.seconds, 1e-30), 0.0)
     busy = (stage.once + between).times(micro_batches)
-    exposed, longer = once_a_step(stage, slowest, trainer, plan)
+    beside = total(slowed[name] * count for name, count in counted(slowest).items())
+    reduced, gathered = once_a_step(stage, slowest, trainer)
     return StepTime(
         busy,
         others.once.times(share) + filling,
-        exposed,
-        slower(stage, total(slowed[name] * count for name, count in counted(slowest).items()) * micro_batches + longer),
+        reduced[0] + gathered[0],
+        slower(stage, beside * micro_batches + (reduced[1] + gathered[1])),
         NOTHING,
         host * micro_batches,
         offloading * micro_batches,
@@ -261,6 +262,11 @@ class Starting:
     time: Num
     blocks: bool = False
 
+    @staticmethod
+    def by(trainer: Trainer, launch_time: Num) -> Starting:
+        """How a framework's does, which takes so long for an operator."""
+        return Starting(launch_time * trainer.operators, trainer.blocks == "yes")
+
 
 def host_waiting(stage: Work, starting: Starting) -> Num:
     """What the device waits for the host in one micro-batch: each pass starts as it can, one after the other [s]."""
@@ -284,25 +290,28 @@ def host_elsewhere(found: Stages, parts: Mapping[str, Work], layers: Num, starti
     return first + middle * between + last
 
 
-def once_a_step(stage: Work, slowest: Stage, trainer: Trainer, plan: Parallelism) -> tuple[Expectation, Num]:
-    """What is left of messages that are sent once a step, and how much longer the work beside them takes [s]."""
+def once_a_step(stage: Work, slowest: Stage, trainer: Trainer) -> tuple[Left, Left]:
+    """What is left of messages that are sent once a step: of gradients beside the last backward pass, and of weights that were
+    updated in shares beside the first forward pass."""
     pieces = maximum(number(slowest.layers), 1.0)
-    exposed, longer = NOTHING, number(0.0)
-    pairs = (
-        (stage.reduced, stage.dgrad.seconds + stage.wgrad.seconds, trainer.reduces),
-        (stage.gathered, stage.forward.seconds, trainer.gathers),
+    behind = stage.dgrad.seconds + stage.wgrad.seconds
+    return (
+        left_over(stage.reduced, behind, pieces, trainer.reduces),
+        left_over(stage.gathered, stage.forward.seconds, pieces, trainer.gathers),
     )
-    for messages, work, how in pairs:
-        if not messages.kinds:
-            continue
-        if how != "overlapped":
-            exposed = exposed + messages
-            continue
-        sent = messages.kernels
-        share = where(number(sent) > 0.0, exposed_time(sent, work, pieces) / maximum(number(sent), 1e-30), 0.0)
-        exposed = exposed + messages.times(share)
-        longer = longer + sharing_time(sent, work, SHARE)
-    return exposed, longer
+
+
+Left = tuple[Expectation, Num]
+"""What of messages nothing hides, and how much longer the work beside them takes [s]."""
+
+
+def left_over(messages: Expectation, work: Num, pieces: Num, how: str) -> Left:
+    """What is left of messages beside so much work, where they go on beside it."""
+    if not messages.kinds or how != "overlapped":
+        return messages, 0.0
+    sent = messages.kernels
+    share = where(number(sent) > 0.0, exposed_time(sent, work, pieces) / maximum(number(sent), 1e-30), 0.0)
+    return messages.times(share), sharing_time(sent, work, SHARE)
 
 
 def trained_weights(holdings: Holdings, stage: Stage, whole: bool = False) -> Num:

@@ -9,16 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.engines import engines, of_version
 from floorline.catalogue.load import load_model, read_json
 from floorline.errors import BadInput, near
 from floorline.huggingface.quantization import DEFAULTS, METHODS
 from floorline.huggingface.read import read as read_config
+from floorline.num import Num
+from floorline.specs.cluster import Cluster
 from floorline.specs.engine import LAUNCHES, Engine
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import FORMATS, Precision
 from floorline.specs.quantization import EXPERT, HEAD, LINEAR, Format, Quantization
 from floorline.transformer import Transformer
+from floorline.units import parse
 from floorline.validation.cases import Case
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -202,3 +206,16 @@ def plan_of(case: Case) -> Parallelism:
     """The split of a case: degrees that it does not state are 1."""
     tp, pp, dp, cp, ep = (case.number(name, 1.0) for name in ("tp", "pp", "dp", "cp", "ep"))
     return Parallelism(tp=tp, pp=pp, dp=dp, cp=cp, ep=ep)
+
+
+def machine(case: Case, devices: Num) -> Cluster:
+    """So many of a case's accelerators, in nodes as it says, joined by as many adapters a node as it says ("8x200Gb/s").
+
+    raises BadInput for a network that is no number of adapters and their bandwidth
+    """
+    found = load_cluster(case.word("accelerator"), devices=devices)
+    size = case.number("node_size", 0.0) or None
+    adapters, times, each = case.word("network").partition("x")
+    if not times or not adapters.isdigit():
+        return found.with_network(size, None)
+    return found.with_network(size, float(adapters) * parse(each, "B/s", "network") / (size or 1.0))

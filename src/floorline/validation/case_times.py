@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from floorline.catalogue.clusters import load_cluster
 from floorline.errors import BadInput
 from floorline.estimates import Estimate, estimate
 from floorline.num import Num
@@ -14,8 +13,7 @@ from floorline.phases import Time
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
 from floorline.specs.workload import Encode, Generate, Serve, Workload
-from floorline.units import parse
-from floorline.validation.case_plan import engine_of, model_of, plan_of, precision_of
+from floorline.validation.case_plan import engine_of, machine, model_of, plan_of, precision_of
 from floorline.validation.cases import Case
 
 Expected = tuple[float, float, float]
@@ -27,12 +25,7 @@ def machine_of(case: Case) -> Cluster:
 
     raises BadInput for a network that is no number of adapters and their bandwidth
     """
-    machine = load_cluster(case.word("accelerator"), devices=plan_of(case).devices)
-    size = case.number("node_size", 0.0) or None
-    adapters, times, each = case.word("network").partition("x")
-    if not times or not adapters.isdigit():
-        return machine.with_network(size, None)
-    return machine.with_network(size, float(adapters) * parse(each, "B/s", "network") / (size or 1.0))
+    return machine(case, plan_of(case).devices)
 
 
 def workload_of(case: Case) -> Workload:

@@ -12,12 +12,10 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.trainers import trainers
 from floorline.errors import BadInput
 from floorline.num import number
 from floorline.specs.assumptions import Assumptions
-from floorline.specs.cluster import Cluster
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.recipe import Recipe
@@ -25,8 +23,7 @@ from floorline.specs.trainer import Trainer
 from floorline.specs.workload import Train
 from floorline.training.estimate import TrainingEstimate, estimate_training, training_precision
 from floorline.training.memory import TrainingMemory
-from floorline.units import parse
-from floorline.validation.case_plan import plain_format, plain_model
+from floorline.validation.case_plan import machine, plain_format, plain_model
 from floorline.validation.cases import Case
 
 FRAMEWORKS = {
@@ -65,7 +62,7 @@ def trainer_of(case: Case) -> Trainer:
     elif attention == "flash" and found.attention == "apart":
         found = replace(found, attention="flash-2")
     launch = case.word("launch")
-    return replace(found, launch=launch) if launch in ("graph",) else found
+    return replace(found, launch=launch) if launch == "graph" else found
 
 
 def plan_of(case: Case, layers: float) -> Parallelism:
@@ -118,8 +115,7 @@ def recipes_of(case: Case, layers: float) -> tuple[Recipe, ...]:
         return tuple(replace(base, recompute=policy) for policy in ("selective", "none"))
     if modules == "every-2nd-layer":
         return (replace(base, recompute="full", recompute_layers=layers / 2.0),)
-    known = "" if modules in ("", "core_attn-partial") else modules
-    return (replace(base, recompute=said, recompute_modules=known if said == "selective" else ""),)
+    return (replace(base, recompute=said, recompute_modules=modules if said == "selective" else ""),)
 
 
 NARROW = ("fsdp_qlora",)
@@ -131,16 +127,6 @@ def precision_of(case: Case, trainer: Trainer) -> Precision:
     """Formats: weights and activations in 16 bits, what linear layers multiply in 8 where the case says so."""
     activations = plain_format(case.word("activations"), "bf16")
     return training_precision(activations, trainer, "bf16")
-
-
-def machine_of(case: Case, plan: Parallelism) -> Cluster:
-    """The machine of a case: its accelerators, in nodes as it says, joined by as many adapters a node as it says ("8x200Gb/s")."""
-    machine = load_cluster(case.word("accelerator"), devices=plan.devices)
-    size = case.number("node_size", 0.0) or None
-    adapters, times, each = case.word("network").partition("x")
-    if not times or not adapters.isdigit():
-        return machine.with_network(size, None)
-    return machine.with_network(size, float(adapters) * parse(each, "B/s", "network") / (size or 1.0))
 
 
 def workload_of(case: Case, plan: Parallelism) -> Train:
@@ -165,7 +151,7 @@ def estimates(case: Case, folder: Path | None) -> Iterator[TrainingEstimate]:
         found = estimate_training(
             model,
             workload_of(case, plan),
-            machine_of(case, plan),
+            machine(case, plan.devices),
             parallelism=plan,
             precision=precision_of(case, software),
             recipe=recipe,
