@@ -36,7 +36,7 @@ FULL_MEMORY = "memory"
 class Choices:
     """What a search tries: numbers go as arrays, words one after the other.
 
-    pp, virtual_stages  degrees that do not go into the layers are left out before
+    pp, virtual_stages  where they do not go into the layers, the last stage has fewer
     recompute           policies; names of parts joined by + are "selective" of these
     """
 
