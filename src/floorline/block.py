@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -105,9 +106,11 @@ def block(
     layer: bool = False,
     caches: str = "",
     formats: tuple[tuple[str, str], ...] = (),
+    data: str = "",
 ) -> Block:
     """A block from whiteboard notation; inputs named "ids" hold integers, which take no gradient.
 
+    data     further inputs that take none: latents, the text as an encoder left it, the waves of a time; 16 bits each
     caches   tensors that earlier steps left in the cache
     formats  of those whose format is not the cache's, such as (("state", "fp32"),)
 
@@ -116,10 +119,11 @@ def block(
     'DF'
     """
     given = tuple(Tensor(n, w, TOKENS if n.endswith("ids") else "activations") for n, w in operands(inputs))
+    given += tuple(Tensor(n, w, TOKENS, "bf16") for n, w in operands(data))
     given += tuple(Tensor(n, w, CACHE, dict(formats).get(n, "")) for n, w in operands(caches))
     written = tuple(t for op in ops if isinstance(op, CacheWrite) for t in op.outputs)
     cached = {t.name: t.format for t in (*written, *given) if t.role == CACHE}
-    ids = frozenset(t.name for t in given if t.role == TOKENS)
+    ids = {t.name: t.format for t in given if t.role == TOKENS}
     return Block(
         name=name,
         inputs=given,
@@ -136,8 +140,10 @@ def from_cache(op: Op, cached: dict[str, str]) -> Op:
     return replace(op, inputs=tuple(given))
 
 
-def integers(op: Op, ids: frozenset[str]) -> Op:
-    """The operator with its inputs marked that are integers: no message brings them, they are wherever they are needed."""
+def integers(op: Op, ids: Mapping[str, str]) -> Op:
+    """The operator with its inputs marked that are integers or data: no message brings them, they are wherever they are needed."""
     if not any(t.name in ids and t.role != TOKENS for t in op.inputs):
         return op
-    return replace(op, inputs=tuple(replace(t, role=TOKENS) if t.name in ids else t for t in op.inputs))
+    return replace(
+        op, inputs=tuple(replace(t, role=TOKENS, format=ids[t.name]) if t.name in ids else t for t in op.inputs)
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from floorline import passes, program
 from floorline.catalogue.load import load_model
+from floorline.denoise_step import denoising
 from floorline.errors import BadInput
 from floorline.implementations import implementation
 from floorline.letters import Numbers, Product
@@ -18,9 +19,10 @@ from floorline.program import Row
 from floorline.result import Result
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Train, Workload
-from floorline.step import Step, reach, single, trained
+from floorline.specs.workload import Denoise, Train, Workload
+from floorline.step import Step, reach, single
 from floorline.tensor import GRADIENT, TOKENS, Tensor
+from floorline.train_step import resolved, trained
 from floorline.transformer import Stack
 
 
@@ -101,7 +103,7 @@ class Count(Result):
 
 def count(
     model: object,
-    workload: Workload,
+    workload: Workload | Denoise,
     attention: str = "full",
     *,
     fusion: str = "unfused",
@@ -112,8 +114,8 @@ def count(
     """FLOP, traffic and messages, exactly; with a plan, those of one rank.
 
     model      a Transformer, or what ``load_model`` takes
-    workload   Prefill, Decode, Encode, or Train (forward and backward of the whole global batch, no optimizer); a Prefill
-               counts the logits of the positions that it asks for
+    workload   Prefill, Decode, Encode, Denoise (one denoising step), or Train (forward and backward of the whole global batch, no
+               optimizer); a Prefill counts the logits of the positions that it asks for
     attention  "full" or "causal"
     fusion     "unfused", "flash" or "compulsory"
     recompute  "none", "selective" or "full", in training
@@ -134,7 +136,8 @@ def count(
     if recompute not in ("none", "selective", "full"):
         raise BadInput(f"recompute is {recompute[:40]!r}; expected none, selective or full")
     formats = precision or Precision.of(made.format)
-    needed = reach(made, workload)
+    workload = resolved(made, workload) if isinstance(workload, Train) else workload
+    needed = 0.0 if isinstance(workload, Denoise) else reach(made, workload)
     if made.learned_positions and not all_true(number(needed) <= number(made.max_positions)):
         raise BadInput(
             f"{made.name} has {plain(made.max_positions)} learned positions; shorten the sequence of {plain(needed)} tokens"
@@ -145,7 +148,10 @@ def count(
         step = trained(made, workload, plan, formats, attention)
         times, parts = workload.global_batch / step.batch, list(training(step, fusion, recompute))
     else:
-        step = single(made, workload, plan, formats, attention)
+        if isinstance(workload, Denoise):
+            step = denoising(made, workload, plan, formats, attention)
+        else:
+            step = single(made, workload, plan, formats, attention)
         times, parts = 1.0, list(inference(step, fusion))
     operators = tuple(o for part in parts for o in part_operators(part, times))
     forward = total(o.flops for o in operators if o.part == "forward")

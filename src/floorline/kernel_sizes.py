@@ -20,8 +20,10 @@ from floorline.scan import Scan
 from floorline.tensor import GRADIENT, WEIGHT, Tensor
 
 EXPERTS, SLOTS = "E", "C"
-TOKEN_LETTERS = "BTSOMLJXqA"
+TOKEN_LETTERS = "BTSOMLJXqAW"
 """Letters that count rows."""
+QUERIES = "TW"
+"""Letters that count the queries of attention: of one stream, or of picture and text together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ def sized(kernel: Kernel, placed: Mapping[str, Placed]) -> tuple[Sized, ...]:
     again = [op for op in scores if op.name.endswith(".inside")]
     if again:
         found.append(backward_attention(again, scores, placed))
-    elif len(scores) > 1 and all("T" in op.letters for op in scores):
+    elif len(scores) > 1 and all(set(QUERIES) & set(op.letters) for op in scores):
         found.append(attention(scores, placed))
     elif scores:
         found += side_by_side(scores, placed)
@@ -127,8 +129,8 @@ def attention(ops: list[Contraction], placed: Mapping[str, Placed]) -> Sized:
     sizes = {
         "sequences": (local("".join(x for x in batch if x == "B"), step),),
         "kv_heads": (local("".join(x for x in batch if x != "B"), step),),
-        "group": (local("".join(x for x in m if x != "T"), step),),
-        "queries": (local("".join(x for x in m if x == "T"), step),),
+        "group": (local("".join(x for x in m if x not in QUERIES), step),),
+        "queries": (local("".join(x for x in m if x in QUERIES), step),),
         "keys": (local(first.keys or keys, step),),
         "width": tuple(local(op.matmul()[3], placed[op.name]) for op in scores),
         "value_width": tuple(local(op.matmul()[2], placed[op.name]) for op in values),

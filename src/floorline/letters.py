@@ -3,8 +3,8 @@
 Reserved across the project: ``B`` batch, ``T`` tokens in the query, ``S`` tokens attended to, ``D`` model width,
 ``K`` key/value heads, ``G`` query heads for each of them, ``H`` head width, ``F`` feed-forward width, ``E`` experts,
 ``V`` vocabulary, ``P`` positions, ``O`` positions whose logits are computed, ``k f s C`` of mixtures (experts per token, an
-expert's width, the shared ones', slots of an expert), ``M`` encoder tokens, ``R`` relative buckets, ``Y`` token types,
-``h I`` of states. Other letters are local to a block.
+expert's width, the shared ones', slots of an expert), ``M`` encoder (text) tokens, ``W`` those of picture and text together,
+``R`` relative buckets, ``Y`` token types, ``h I`` of states. Other letters are local to a block.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ MEANING = {
     "k": "experts per token",
     "f": "width of an expert",
     "s": "width of the shared experts",
-    "M": "tokens of the encoder",
+    "M": "tokens of the encoder, of the text beside a picture",
+    "W": "tokens of picture and text together",
     "Y": "token types",
     "h": "state heads",
     "I": "inner width of a state-space layer",
@@ -99,6 +100,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": minimum,
     "max": maximum,
     "ceil": np.ceil,
+    "floor": np.floor,
     "experts_read": experts_read,
 }
 ALLOWED = (ast.Expression, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Name, ast.Load, ast.Constant, ast.Call)
@@ -108,7 +110,7 @@ ALLOWED = (ast.Expression, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.N
 class Expression:
     """A small formula over letters and named numbers: ``min(B*T/V, 1)``.
 
-    Used for derived letters and for the share of an operand that is touched. Allowed: + - * / ( ) min max ceil experts_read.
+    Used for derived letters and for the share of an operand that is touched. Allowed: + - * / ( ) min max ceil floor experts_read.
 
     >>> float(Expression("min(B*T/V, 1)")({"B": 2.0, "T": 8.0, "V": 64.0}))
     0.25
@@ -130,11 +132,13 @@ def compiled(text: str) -> CodeType:
     try:
         tree = ast.parse(text, mode="eval")
     except SyntaxError:
-        raise BadInput(f"expression {text!r} cannot be read; expected letters with + - * / min max ceil") from None
+        raise BadInput(
+            f"expression {text!r} cannot be read; expected letters with + - * / min max ceil floor"
+        ) from None
     for node in ast.walk(tree):
         text_constant = isinstance(node, ast.Constant) and not isinstance(node.value, (int, float))
         if text_constant or not isinstance(node, ALLOWED):
-            raise BadInput(f"expression {text!r}: {type(node).__name__} is not allowed; use + - * / min max ceil")
+            raise BadInput(f"expression {text!r}: {type(node).__name__} is not allowed; use + - * / min max ceil floor")
     return compile(tree, "<expression>", "eval")
 
 

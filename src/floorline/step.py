@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -33,7 +33,6 @@ from floorline.specs.workload import (
     Encode,
     Generate,
     Prefill,
-    Train,
     Workload,
     decoder_tokens,
     longest,
@@ -62,6 +61,7 @@ class Step:
     evenness     of expert routing: 1 balanced, 0 every token to the same experts [-]
     document_len tokens of each document of a packed sequence, which sees no other; 0 for one document [-]
     modalities   of the stacks that run: "" for text, "source" for encoders, "image"
+    extent       further sizes that stacks bind letters to: latents and tokens of a video along time, height and width [-]
     """
 
     model: Transformer
@@ -78,6 +78,7 @@ class Step:
     evenness: Num = 1.0
     document_len: Num = 0.0
     modalities: tuple[str, ...] = ("",)
+    extent: Mapping[str, Num] = field(default_factory=dict)
 
     @cached_property
     def plan(self) -> Plan:
@@ -85,8 +86,12 @@ class Step:
         return plan(self.parallelism, self.decoding)
 
     def cut(self, stack: Stack) -> Plan:
-        """What cuts a stack: the plan, but single positions stay whole."""
-        return self.plan.whole("T") if ("T", "O") in stack.tokens and not self.every_logit else self.plan
+        """What cuts a stack: the plan, but single positions stay whole, and what the stack says."""
+        single = "T" if ("T", "O") in stack.tokens and not self.every_logit else ""
+        found = self.plan
+        for letter in single + stack.whole:
+            found = found.whole(letter)
+        return found
 
     @cached_property
     def stacks(self) -> tuple[tuple[Stack, Numbers], ...]:
@@ -102,6 +107,7 @@ class Step:
             "visible": 1.0,
             "selected": 1.0,
             "evenness": self.evenness,
+            **self.extent,
         }
         shared: dict[object, Numbers] = {}
         found = []
@@ -344,15 +350,6 @@ def sourced(model: Transformer, workload: Workload) -> None:
         raise BadInput(
             f"{model.name} has an encoder: source_len is 0; expected the tokens that it reads, such as source_len=512"
         )
-
-
-def trained(model: Transformer, workload: Train, plan: Parallelism, precision: Precision, attention: str) -> Step:
-    """The forward pass of one micro-batch on every data-parallel rank; an encoder–decoder's has two lengths."""
-    tokens = workload.decoder_len if model.has_encoder else workload.seq_len
-    batch = workload.micro_batch * plan.dp
-    step = Step(model, batch, tokens, 0.0, tokens, plan, precision, attention, every_logit=True)
-    text_alone = model.generates and not model.has_encoder
-    return replace(step, source=workload.seq_len, modalities=("",) if text_alone else model.modalities)
 
 
 def single(model: Transformer, workload: Workload, plan: Parallelism, precision: Precision, attention: str) -> Step:

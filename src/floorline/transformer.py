@@ -15,6 +15,7 @@ from floorline.masks import Mask, causal
 from floorline.num import Num, number, total
 from floorline.op import Lookup
 from floorline.result import Result
+from floorline.specs.latent import Latent
 from floorline.specs.quantization import Storage
 from floorline.tensor import Tensor
 
@@ -39,6 +40,7 @@ class Stack:
               its weights are those of ``block``
     either    whether that block would do for any number of tokens, so that an engine may choose
     modality  "" for text; blocks of another one ("image") run only where the workload has some
+    whole     letters that no plan cuts: every rank keeps all of a text that pictures attend to
     """
 
     block: Block
@@ -50,6 +52,7 @@ class Stack:
     decode: Block | None = None
     either: bool = False
     modality: str = ""
+    whole: str = ""
 
     @property
     def is_layer(self) -> bool:
@@ -123,6 +126,7 @@ class Transformer(Result):
     buffers  elements that are stored and are no parameters [-]
     config   the configuration as it was read
     quantization  how its weights are quantised, None where they are not
+    latent   of a diffusion model, how pixels become its tokens
 
     >>> from floorline.catalogue.load import load_model
     >>> load_model("gpt2").parameter_count().total
@@ -143,6 +147,7 @@ class Transformer(Result):
     buffers: Num = 0.0
     config: Mapping[str, object] = field(default_factory=dict, repr=False)
     quantization: Storage | None = None
+    latent: Latent | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))

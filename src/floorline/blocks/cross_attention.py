@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from floorline.blocks.attention import HeadNorm
 from floorline.blocks.norm import dropout as drop_elements
-from floorline.op import Op, cache_write, contraction, elementwise
+from floorline.blocks.streams import relettered
+from floorline.op import Op, cache_write, contraction, elementwise, view
 
 MEMORY = "memory[BMD]"
 """What a block with cross-attention is given: the encoder's last states."""
@@ -24,6 +26,9 @@ class CrossAttention:
     out_bias  of the output projection
     dropout   of the attention weights, in training
     held      whether keys and values are in the cache already: while decoding
+    cached    whether they are kept for later tokens; where a picture attends to a text they are made anew in each step
+    width     letter of the width of what is attended to, where that is not the model's
+    head_norm norm of queries and keys
     name      prefix of names
 
     >>> [op.name for op in CrossAttention().ops("h2", "cross")]
@@ -37,7 +42,15 @@ class CrossAttention:
     out_bias: bool = False
     dropout: bool = False
     held: bool = False
+    cached: bool = True
+    width: str = "D"
+    head_norm: HeadNorm | None = None
     name: str = "x"
+
+    @property
+    def memory(self) -> str:
+        """What a block is given to attend to."""
+        return f"memory[BM{self.width}]"
 
     @property
     def caches(self) -> str:
@@ -47,30 +60,42 @@ class CrossAttention:
     def ops(self, source: str, target: str) -> tuple[Op, ...]:
         """From normalised states ``source[BTD]`` to the branch ``target[BTD]``."""
         n = self.name
+        query, key = f"{n}q", f"{n}k"
+        norms = self.head_norm.ops(n, query, key) if self.head_norm else ()
+        norms = (norms[0], relettered((norms[1],), {"T": "M"})[0]) if norms else ()
+        query, key = (f"{n}qn", f"{n}kn") if norms else (query, key)
         return (
             contraction(f"{n}q", f"{source}[BTD] W{n}q[DKGH] -> {n}q[BTKGH]", bias=self.bias),
-            *(() if self.held else self.keys_and_values()),
-            *self.core(),
+            *(() if self.held else (*self.keys_and_values(), *norms, *self.keep(key))),
+            *self.core(query),
             contraction(f"{n}out", f"{n}ctx[BTKGH] W{n}o[KGHD] -> {target}[BTD]", bias=self.out_bias),
         )
 
     def keys_and_values(self) -> tuple[Op, ...]:
-        """Made of the encoder's states, and kept."""
-        n, label = self.name, f"{self.name}kv"
+        """Made of the encoder's states."""
+        n, label, wide = self.name, f"{self.name}kv", self.width
         key_bias = self.bias if self.key_bias is None else self.key_bias
         return (
-            contraction(f"{n}k", f"memory[BMD] W{n}k[DKH] -> {n}k[BMKH]", kernel=label, bias=key_bias),
-            contraction(f"{n}v", f"memory[BMD] W{n}v[DKH] -> {n}v[BMKH]", kernel=label, bias=self.bias),
-            cache_write(f"{n}cache_k", f"{n}k[BMKH] -> {n}kc[BMKH]", kernel=label),
+            contraction(f"{n}k", f"{self.memory} W{n}k[{wide}KH] -> {n}k[BMKH]", kernel=label, bias=key_bias),
+            contraction(f"{n}v", f"{self.memory} W{n}v[{wide}KH] -> {n}v[BMKH]", kernel=label, bias=self.bias),
+        )
+
+    def keep(self, key: str) -> tuple[Op, ...]:
+        """Kept, where later tokens read them again; each has a name of its own either way."""
+        n, label = self.name, f"{self.name}kv"
+        if not self.cached:
+            return (view(f"{n}see_k", f"{key}[BMKH] -> {n}kc[BMKH]"), view(f"{n}see_v", f"{n}v[BMKH] -> {n}vc[BMKH]"))
+        return (
+            cache_write(f"{n}cache_k", f"{key}[BMKH] -> {n}kc[BMKH]", kernel=label),
             cache_write(f"{n}cache_v", f"{n}v[BMKH] -> {n}vc[BMKH]", kernel=label),
         )
 
-    def core(self) -> tuple[Op, ...]:
+    def core(self, query: str) -> tuple[Op, ...]:
         """Scores, softmax and weighted values, over all of the encoder's states."""
         n, label = self.name, "attention"
         weights = f"{n}pd" if self.dropout else f"{n}p"
         return (
-            contraction(f"{n}scores", f"{n}q[BTKGH] {n}kc[BMKH] -> {n}s[BTKGM]", kernel=label),
+            contraction(f"{n}scores", f"{query}[BTKGH] {n}kc[BMKH] -> {n}s[BTKGM]", kernel=label),
             elementwise(
                 f"{n}softmax",
                 f"{n}s[BTKGM] -> {n}p[BTKGM]",

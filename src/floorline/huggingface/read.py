@@ -11,6 +11,7 @@ from pathlib import Path
 from floorline.errors import BadInput, near
 from floorline.huggingface import quantization
 from floorline.huggingface.config import Config
+from floorline.huggingface.diffusers import read as diffusers
 from floorline.huggingface.families import SHARED
 from floorline.transformer import Transformer
 
@@ -78,6 +79,8 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "", *,
         )
     kind = values.get("model_type")
     known = [*families(), *REGISTERED]
+    if kind is None and "_class_name" in values:
+        return denoiser(values, name, source, library)
     if kind is None:
         raise BadInput(
             f"{name}: the key 'model_type' is missing; expected one of {len(known)} types, such as llama, qwen3_moe or bert"
@@ -113,3 +116,14 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "", *,
         library=library,
         quantization=quantized or model.quantization,
     )
+
+
+def denoiser(values: Mapping[str, object], name: str, source: str, library: bool) -> Transformer:
+    """The diffusion transformer that a configuration of diffusers describes, which has a ``_class_name``.
+
+    raises BadInput for a class that is not known, or a key that is not understood
+    """
+    config = Config(values, name, library)
+    model = diffusers.read(config)
+    config.finish()
+    return replace(model, source=source, config=dict(values), library=library)

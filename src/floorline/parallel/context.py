@@ -13,13 +13,14 @@ from floorline.num import Num, minimum
 from floorline.parallel.split import Split
 
 AXES = ("cpk", "cpg")
+TOKENS = tuple((letter, AXES) for letter in "TWSMC")
 # its ranks keep the same weights as those of data parallelism: gradients are summed over both groups in one message
-GATHERED = Split("data", AXES, (("T", AXES), ("S", AXES), ("M", AXES), ("C", AXES)))
+GATHERED = Split("data", AXES, TOKENS)
 DECODING = Split("data", AXES, (("S", AXES),))
 EXCHANGED = Split(
     "data",
     AXES,
-    (("T", AXES), ("S", AXES), ("M", AXES), ("C", AXES)),
+    TOKENS,
     kernels=(("attention", (("K", ("cpk",)), ("G", ("cpg",)))),),
 )
 

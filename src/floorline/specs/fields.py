@@ -128,3 +128,29 @@ def target() -> Any:
         default=128,
         most=TOKENS,
     )
+
+
+PIXELS = 1e5
+"""The most pixels of a side, and frames."""
+
+
+def height() -> Any:
+    """The field of pictures and videos: pixels of the height."""
+    return spec("pixels of a picture's height", aliases=("--height",), default=None, most=PIXELS)
+
+
+def width() -> Any:
+    """Pixels of the width."""
+    return spec("pixels of a picture's width", aliases=("--width",), default=None, most=PIXELS)
+
+
+def frames() -> Any:
+    """Frames of a video."""
+    return spec("frames of a video; 1 for a picture", aliases=("--frames", "--num-frames"), default=None, most=PIXELS)
+
+
+def text_tokens() -> Any:
+    """Tokens of the text that a picture or video is made from."""
+    return spec(
+        "tokens of the text that it is made from", aliases=("--text-tokens",), default=None, least=0, most=TOKENS
+    )

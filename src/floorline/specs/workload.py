@@ -8,7 +8,21 @@ import numpy as np
 
 from floorline.errors import BadInput
 from floorline.num import Num, all_true
-from floorline.specs.fields import TOKENS, cached, check, choice, sequences, source, spec, target
+from floorline.specs.fields import (
+    PIXELS,
+    TOKENS,
+    cached,
+    check,
+    choice,
+    frames,
+    height,
+    sequences,
+    source,
+    spec,
+    target,
+    text_tokens,
+    width,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +39,18 @@ class Train:
     global_batch: Num = spec(
         "sequences in one optimizer step, over all ranks", aliases=("--global-batch-size",), default=1
     )
-    seq_len: Num = spec("tokens in a sequence", aliases=("--seq-len", "--seq-length"), most=TOKENS)
+    seq_len: Num = spec(
+        "tokens in a sequence; of a diffusion model, left out",
+        aliases=("--seq-len", "--seq-length"),
+        default=0,
+        least=0,
+        most=TOKENS,
+    )
     decoder_len: Num = target()
+    height: Num | None = height()
+    width: Num | None = width()
+    frames: Num | None = frames()
+    text_tokens: Num | None = text_tokens()
 
     def __post_init__(self) -> None:
         check(self)
@@ -121,6 +145,33 @@ class Serve:
     prompt_len: Num = spec("tokens of a prompt", aliases=("--input-len", "--isl"), default=1024, most=TOKENS)
     output_len: Num = spec("tokens to generate", aliases=("--output-len", "--osl"), default=128, least=2, most=1e6)
     cached_len: Num = cached()
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denoise:
+    """Pictures or videos from noise: a text is encoded, a transformer takes ``steps`` steps, a decoder makes pixels.
+
+    What is left out is what the model's pipeline has where nothing is said.
+
+    >>> Denoise(height=1024, width=1024, passes=2).batch
+    1.0
+    """
+
+    batch: Num = spec("pictures or videos at once", aliases=("--batch-size",), default=1)
+    height: Num | None = height()
+    width: Num | None = width()
+    frames: Num | None = frames()
+    steps: Num | None = spec("denoising steps", aliases=("--steps", "--num-inference-steps"), default=None, most=PIXELS)
+    passes: Num | None = spec(
+        "forward passes of a step: 2 with classifier-free guidance, 1 without it or with guidance distilled into the model",
+        aliases=("--guidance-passes", "--cfg-passes"),
+        default=None,
+        most=10,
+    )
+    text_tokens: Num | None = text_tokens()
 
     def __post_init__(self) -> None:
         check(self)

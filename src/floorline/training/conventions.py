@@ -15,7 +15,8 @@ from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.recipe import Recipe
 from floorline.specs.workload import Train
-from floorline.step import Step, trained
+from floorline.step import Step
+from floorline.train_step import trained
 from floorline.training.parts import policies
 from floorline.transformer import Transformer
 

@@ -29,7 +29,8 @@ from floorline.specs.precision import BYTES, Precision
 from floorline.specs.recipe import Recipe
 from floorline.specs.trainer import Trainer
 from floorline.specs.workload import Train
-from floorline.step import Step, trained
+from floorline.step import Step
+from floorline.train_step import resolved, trained
 from floorline.training.conventions import Flops, flops
 from floorline.training.floors import least_time
 from floorline.training.holdings import Holdings, holdings
@@ -326,6 +327,7 @@ def estimate_training(
     raises       BadInput for values that make no sense; a plan that breaks a rule is nan with a reason instead
     """
     made = load_model(model)
+    workload = resolved(made, workload)
     plan, software = parallelism or Parallelism(), load_trainer(engine)
     how = recipe or Recipe()
     formats = training_precision(precision, software, made.format, how.master_weights == "yes")

@@ -1,0 +1,81 @@
+"""Counts of made-up configurations of diffusers' transformers: sizes and flags that no published model has.
+
+    python make_diffusers.py CONFIGS.jsonl > diffusers-NAME.jsonl
+
+A configuration is a line of JSON: {"name": …, "config": {"_class_name": …}, "inputs": {"batch", "frames", "height", "width", "text"}};
+``frames``, ``height`` and ``width`` are those of the pixels, ``text`` the tokens of the text. Its counts are those of diffusers' own
+class on PyTorch's meta device, as in ../oracle/make_oracle.py: parameters, and FLOP by PyTorch's FlopCounterMode of a forward
+pass and of forward and backward. What cannot be built or run is left out, with the reason.
+"""
+
+import contextlib
+import json
+import sys
+
+import diffusers
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+META = torch.device("meta")
+
+
+def real(*shape):
+    return torch.zeros(*shape, dtype=torch.bfloat16, device=META)
+
+
+def whole(*shape):
+    return torch.zeros(*shape, dtype=torch.long, device=META)
+
+
+def dit(c, b, f, h, w, text):
+    return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), timestep=whole(b), class_labels=whole(b))
+
+
+def pixart(c, b, f, h, w, text):
+    extra = {"resolution": real(b, 2), "aspect_ratio": real(b, 1)} if c.use_additional_conditions or (c.use_additional_conditions is None and c.sample_size == 128) else {"resolution": None, "aspect_ratio": None}
+    return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), encoder_hidden_states=real(b, text, c.caption_channels or c.cross_attention_dim), timestep=whole(b), added_cond_kwargs=extra)
+
+
+def flux(c, b, f, h, w, text):
+    tokens = (h // 16) * (w // 16)
+    kw = dict(hidden_states=real(b, tokens, c.in_channels), encoder_hidden_states=real(b, text, c.joint_attention_dim), pooled_projections=real(b, c.pooled_projection_dim),
+              timestep=real(b), img_ids=real(tokens, 3), txt_ids=real(text, 3))
+    return {**kw, "guidance": real(b)} if c.guidance_embeds else kw
+
+
+INPUTS = {
+    "DiTTransformer2DModel": dit,
+    "PixArtTransformer2DModel": pixart,
+    "FluxTransformer2DModel": flux,
+}
+"""Class → what its forward pass is given, from its configuration and the sizes of a line."""
+
+
+def forward(model, kw, train):
+    with FlopCounterMode(display=False) as counter, contextlib.nullcontext() if train else torch.no_grad():
+        made = model(**kw, return_dict=False)[0]
+        if train:
+            (made[0] if isinstance(made, list) else made).float().sum().backward()
+    return counter.get_total_flops()
+
+
+def count(line):
+    config, sizes = dict(line["config"]), line["inputs"]
+    kind = config.pop("_class_name")
+    found = {"name": line["name"], "config": line["config"], "inputs": sizes, "errors": []}
+    try:
+        with torch.device(META):
+            model = getattr(diffusers, kind)(**config).to(torch.bfloat16)
+        found["params"] = sum(p.numel() for p in {id(p): p for p in model.parameters()}.values())
+        kw = INPUTS[kind](model.config, *(sizes[k] for k in ("batch", "frames", "height", "width", "text")))
+        found["forward"] = forward(model, kw, False)
+        found["fwd+bwd"] = forward(model, kw, True)
+    except Exception as error:  # noqa: BLE001
+        found["errors"].append(f"{type(error).__name__}: {str(error)[:160]}")
+    return found
+
+
+if __name__ == "__main__":
+    for text in open(sys.argv[1]):
+        if text.strip():
+            print(json.dumps(count(json.loads(text))), flush=True)
