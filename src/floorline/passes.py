@@ -104,13 +104,26 @@ def before_cache(block: Block) -> tuple[Op, ...]:
 
 
 @cache
+def read_later(block: Block) -> frozenset[str]:
+    """Names that what leaves the block depends on, or the loss. The text's stream of a last layer may be none of them: it is
+    computed, nobody reads it, and no gradient comes back.
+    """
+    found = {*block.outputs, *(t.name for t in block.caches())}
+    for op in reversed(block.ops):
+        if op.phase == "train" or any(t.name in found for t in op.outputs):
+            found |= {t.name for t in (*op.inputs, *op.outputs)}
+    return frozenset(found)
+
+
+@cache
 def differentiable(block: Block) -> frozenset[str]:
-    """Names through which gradients flow: inputs that are not integers, and whatever depends on them or on trained weights."""
+    """Names through which gradients flow: inputs that are not integers, and whatever depends on them or on trained weights,
+    where somebody reads it."""
     found = {t.name for t in block.inputs if t.role != TOKENS}
     for op in block.ops:
         if op.trained or any(t.name in found for t in op.activations):
             found |= {t.name for t in op.outputs}
-    return frozenset(found)
+    return frozenset(found) & read_later(block)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +260,8 @@ def backward(block: Block, implementation: Implementation, recompute: str = "non
     found: list[Op] = [again(op, "recompute", op.kernel) for op in needed]
     for kernel in reversed(kernels(block.ops, block.outputs, implementation)):
         found += inside_again(kernel, implementation, keeps)
-        parts = [g for op in reversed(kernel.ops) for g in op.backward(flows, keeps.by[op.name])]
+        reached = [op for op in reversed(kernel.ops) if any(t.name in flows for t in op.outputs)]
+        parts = [g for op in reached for g in op.backward(flows, keeps.by[op.name])]
         found += sorted(
             parts, key=lambda op: any(t.role == GRADIENT for t in op.outputs) and isinstance(op, Contraction)
         )
