@@ -5,7 +5,7 @@
 A configuration is a line of JSON: {"name": …, "config": {"_class_name": …}, "inputs": {"batch", "frames", "height", "width", "text"}};
 ``frames``, ``height`` and ``width`` are those of the pixels, ``text`` the tokens of the text. Its counts are those of diffusers' own
 class on PyTorch's meta device, as in ../oracle/make_oracle.py: parameters, and FLOP by PyTorch's FlopCounterMode of a forward
-pass and of forward and backward. What cannot be built or run is left out, with the reason.
+pass and of forward and backward (of grouped convolutions as said there). What cannot be built or run is left out, with the reason.
 """
 
 import contextlib
@@ -43,16 +43,33 @@ def flux(c, b, f, h, w, text):
     return {**kw, "guidance": real(b)} if c.guidance_embeds else kw
 
 
+def sana(c, b, f, h, w, text):
+    kw = dict(hidden_states=real(b, c.in_channels, h // 32, w // 32), encoder_hidden_states=real(b, text, c.caption_channels), timestep=whole(b))
+    return {**kw, "guidance": real(b)} if c.guidance_embeds else kw
+
+
 INPUTS = {
     "DiTTransformer2DModel": dit,
     "PixArtTransformer2DModel": pixart,
+    "SanaTransformer2DModel": sana,
     "FluxTransformer2DModel": flux,
 }
 """Class → what its forward pass is given, from its configuration and the sizes of a line."""
 
 
+def convolution_backward(grad_out, x, w, bias, stride, padding, dilation, transposed, output_padding, groups, mask, out_val=None, **kwargs):
+    """PyTorch's formula counts the gradient of a grouped convolution's weight as if each channel saw all others: ``groups`` times too
+    much. Here either gradient takes what the forward pass takes: every output times its window over its group's channels."""
+    assert not transposed
+    once = 2 * grad_out.numel() * w[0].numel()
+    return once * (bool(mask[0]) + bool(mask[1]))
+
+
+convolution_backward._get_raw = True
+
+
 def forward(model, kw, train):
-    with FlopCounterMode(display=False) as counter, contextlib.nullcontext() if train else torch.no_grad():
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward}) as counter, contextlib.nullcontext() if train else torch.no_grad():
         made = model(**kw, return_dict=False)[0]
         if train:
             (made[0] if isinstance(made, list) else made).float().sum().backward()

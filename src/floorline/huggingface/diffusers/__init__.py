@@ -4,5 +4,6 @@ CLASSES: dict[str, str] = {
     "DiTTransformer2DModel": "dit",
     "FluxTransformer2DModel": "flux",
     "PixArtTransformer2DModel": "pixart",
+    "SanaTransformer2DModel": "sana",
 }
 """``_class_name`` → the module that reads it."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from floorline.block import Block
 from floorline.blocks.feed_forward import FeedForward
 from floorline.errors import BadInput
 from floorline.huggingface.config import Config, rounded
 from floorline.masks import everything
-from floorline.num import Num
+from floorline.num import Num, all_true
 from floorline.specs.latent import Latent
 from floorline.transformer import Stack, Transformer
 
@@ -90,6 +92,19 @@ def scaled(width: Num, ratio: object, config: Config, key: str = "mlp_ratio") ->
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0.0 < ratio < 1e4:
         raise BadInput(f"{config.name}: {key} is {str(ratio)[:40]!r}; expected a positive number")
     return rounded(width * float(ratio))
+
+
+def same(config: Config, key: str, found: Num, wanted: Num) -> None:
+    """A width that another one must equal, for the class brings what is that wide to it.
+
+    raises BadInput where it does not
+
+    >>> same(Config({}, "latte-1"), "cross_attention_dim", 1152.0, 1152.0)
+    """
+    if not all_true(np.equal(found, wanted)):
+        raise BadInput(
+            f"{config.name}: {key} is {float(np.ravel(found)[0]):g}; expected the model's width, {float(np.ravel(wanted)[0]):g}"
+        )
 
 
 def denoiser(config: Config, sizes: Mapping[str, Num], stacks: Iterable[Stack], latent: Latent) -> Transformer:
