@@ -48,11 +48,44 @@ def sana(c, b, f, h, w, text):
     return {**kw, "guidance": real(b)} if c.guidance_embeds else kw
 
 
+def latents(c, b, f, h, w, down, first=1, frames=4):
+    return real(b, c.in_channels, (f - first) // frames + first, h // down, w // down)
+
+
+def wan(c, b, f, h, w, text):
+    kw = dict(hidden_states=latents(c, b, f, h, w, 16 if (c.out_channels or c.in_channels) == 48 else 8), timestep=whole(b), encoder_hidden_states=real(b, text, c.text_dim))
+    if not c.image_dim:
+        return kw
+    shown = (b, 257) if c.pos_embed_seq_len is None else (2 * b, c.pos_embed_seq_len // 2)  # the first picture, or first and last one below the other
+    return {**kw, "encoder_hidden_states_image": real(*shown, c.image_dim)}
+
+
+def latte(c, b, f, h, w, text):
+    return dict(hidden_states=real(b, c.in_channels, f, h // 8, w // 8), encoder_hidden_states=real(b, text, c.caption_channels), timestep=whole(b))
+
+
+def allegro(c, b, f, h, w, text):
+    t, y, x = -(-f // 4) // c.patch_size_t, h // 8 // c.patch_size, w // 8 // c.patch_size
+    wide = c.attention_head_dim // 3
+    turned = [tuple(torch.zeros(n, wide, device=META) for _ in range(2)) for n in (t, y, x)], [whole(1, t * y * x) for _ in range(3)]
+    return dict(hidden_states=real(b, c.in_channels, t * c.patch_size_t, h // 8, w // 8), encoder_hidden_states=real(b, 1, text, c.caption_channels), timestep=whole(b), image_rotary_emb=turned)
+
+
+def hunyuan_video(c, b, f, h, w, text):
+    kw = dict(hidden_states=real(b, c.in_channels, (f - 1) // 4 + 1, h // 8, w // 8), timestep=whole(b), encoder_hidden_states=real(b, text, c.text_embed_dim),
+              encoder_attention_mask=torch.ones(b, text, dtype=torch.bfloat16, device=META), pooled_projections=real(b, c.pooled_projection_dim))
+    return {**kw, "guidance": real(b)} if c.guidance_embeds else kw
+
+
 INPUTS = {
+    "LatteTransformer3DModel": latte,
+    "AllegroTransformer3DModel": allegro,
+    "WanTransformer3DModel": wan,
     "DiTTransformer2DModel": dit,
     "PixArtTransformer2DModel": pixart,
     "SanaTransformer2DModel": sana,
     "FluxTransformer2DModel": flux,
+    "HunyuanVideoTransformer3DModel": hunyuan_video,
 }
 """Class → what its forward pass is given, from its configuration and the sizes of a line."""
 

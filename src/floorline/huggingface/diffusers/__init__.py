@@ -3,7 +3,11 @@
 CLASSES: dict[str, str] = {
     "DiTTransformer2DModel": "dit",
     "FluxTransformer2DModel": "flux",
+    "HunyuanVideoTransformer3DModel": "hunyuan_video",
+    "LatteTransformer3DModel": "latte",
     "PixArtTransformer2DModel": "pixart",
+    "SD3Transformer2DModel": "sd3",
     "SanaTransformer2DModel": "sana",
+    "WanTransformer3DModel": "wan",
 }
 """``_class_name`` → the module that reads it."""

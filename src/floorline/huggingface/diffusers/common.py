@@ -9,7 +9,7 @@ import numpy as np
 from floorline.block import Block
 from floorline.blocks.feed_forward import FeedForward
 from floorline.errors import BadInput
-from floorline.huggingface.config import Config, rounded
+from floorline.huggingface.config import Config, as_whole, rounded
 from floorline.masks import everything
 from floorline.num import Num, all_true
 from floorline.specs.latent import Latent
@@ -107,6 +107,29 @@ def same(config: Config, key: str, found: Num, wanted: Num) -> None:
         )
 
 
-def denoiser(config: Config, sizes: Mapping[str, Num], stacks: Iterable[Stack], latent: Latent) -> Transformer:
-    """The model."""
-    return Transformer(config.name, sizes, tuple(stacks), latent=latent)
+def video_patch(config: Config, usual: tuple[float, ...] = (1.0, 2.0, 2.0)) -> tuple[Num, Num]:
+    """Latent frames of a patch, and latents along each of its sides, from ``patch_size``: frames, height, width.
+
+    raises BadInput where these are no three whole numbers, or no square
+
+    >>> video_patch(Config({"patch_size": [1, 2, 2]}, "wan2.1-t2v-14b"))
+    (1.0, 2.0)
+    """
+    value = config.get("patch_size")
+    found = tuple(value) if isinstance(value, (list, tuple)) else usual if value is None else ()
+    if len(found) != 3 or any(as_whole(v, 1.0) is None for v in found) or found[1] != found[2]:
+        raise BadInput(
+            f"{config.name}: patch_size is {str(value)[:40]!r}; expected three whole numbers, frames, height and width, "
+            "the last two the same, such as [1, 2, 2]"
+        )
+    return float(found[0]), float(found[1])
+
+
+def denoiser(
+    config: Config, sizes: Mapping[str, Num], stacks: Iterable[Stack], latent: Latent, order: tuple[int, ...] = ()
+) -> Transformer:
+    """The model.
+
+    order  of its layers, each the index of its stack among them, where kinds of layers alternate
+    """
+    return Transformer(config.name, sizes, tuple(stacks), latent=latent, order=order)
