@@ -65,10 +65,10 @@ def latte(c, b, f, h, w, text):
 
 
 def allegro(c, b, f, h, w, text):
-    t, y, x = -(-f // 4) // c.patch_size_t, h // 8 // c.patch_size, w // 8 // c.patch_size
+    t, y, x = -(-f // 4), h // 8 // c.patch_size, w // 8 // c.patch_size
     wide = c.attention_head_dim // 3
     turned = [tuple(torch.zeros(n, wide, device=META) for _ in range(2)) for n in (t, y, x)], [whole(1, t * y * x) for _ in range(3)]
-    return dict(hidden_states=real(b, c.in_channels, t * c.patch_size_t, h // 8, w // 8), encoder_hidden_states=real(b, 1, text, c.caption_channels), timestep=whole(b), image_rotary_emb=turned)
+    return dict(hidden_states=real(b, c.in_channels, t, h // 8, w // 8), encoder_hidden_states=real(b, 1, text, c.caption_channels), timestep=whole(b), image_rotary_emb=turned)
 
 
 def hunyuan_video(c, b, f, h, w, text):
@@ -77,7 +77,14 @@ def hunyuan_video(c, b, f, h, w, text):
     return {**kw, "guidance": real(b)} if c.guidance_embeds else kw
 
 
+def ltx_video(c, b, f, h, w, text):
+    """The pipeline packs patches into channels before the class sees them."""
+    t, y, x = ((f - 1) // 8 + 1) // c.patch_size_t, h // 32 // c.patch_size, w // 32 // c.patch_size
+    return dict(hidden_states=real(b, t * y * x, c.in_channels), encoder_hidden_states=real(b, text, c.caption_channels), timestep=whole(b), encoder_attention_mask=real(b, text), num_frames=t, height=y, width=x)
+
+
 INPUTS = {
+    "LTXVideoTransformer3DModel": ltx_video,
     "LatteTransformer3DModel": latte,
     "AllegroTransformer3DModel": allegro,
     "WanTransformer3DModel": wan,

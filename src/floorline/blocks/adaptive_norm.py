@@ -15,7 +15,15 @@ from floorline.op import Elementwise, Op, contraction, elementwise
 
 
 def modulation(
-    name: str, source: str, target: str, *, letters: str = "nD", width: str = "v", bias: bool = True, act: str = "silu"
+    name: str,
+    source: str,
+    target: str,
+    *,
+    letters: str = "nD",
+    width: str = "v",
+    bias: bool = True,
+    act: str = "silu",
+    rows: str = "",
 ) -> tuple[Op, ...]:
     """Scales, shifts and gates from the conditioning vector: an activation and one matmul.
 
@@ -23,13 +31,17 @@ def modulation(
     target   what is made ``[BnD]``
     letters  of it without the batch
     act      the activation; "" for none
+    rows     letters of several vectors for each of the batch: "r" where some tokens have a time of their own
 
     >>> [op.flops()[0].formula() for op in modulation("mod", "vec", "mod") if op.flops()]
     ['2·B·v·n·D']
     """
-    before = (elementwise(f"{name}_act", f"{source}[B{width}] -> {name}_a[B{width}]", act),) if act else ()
+    each = f"B{rows}"
+    before = (elementwise(f"{name}_act", f"{source}[{each}{width}] -> {name}_a[{each}{width}]", act),) if act else ()
     given = f"{name}_a" if act else source
-    matmul = contraction(name, f"{given}[B{width}] W{name}[{width}{letters}] -> {target}[B{letters}]", bias=bias)
+    matmul = contraction(
+        name, f"{given}[{each}{width}] W{name}[{width}{letters}] -> {target}[{each}{letters}]", bias=bias
+    )
     return (*before, matmul)
 
 
