@@ -2,12 +2,16 @@
 
 CLASSES: dict[str, str] = {
     "AllegroTransformer3DModel": "allegro",
+    "ChromaTransformer2DModel": "chroma",
+    "CogVideoXTransformer3DModel": "cogvideox",
     "DiTTransformer2DModel": "dit",
+    "Flux2Transformer2DModel": "flux2",
     "FluxTransformer2DModel": "flux",
     "HunyuanVideoTransformer3DModel": "hunyuan_video",
-    "LatteTransformer3DModel": "latte",
     "LTXVideoTransformer3DModel": "ltx_video",
+    "LatteTransformer3DModel": "latte",
     "PixArtTransformer2DModel": "pixart",
+    "QwenImageTransformer2DModel": "qwen_image",
     "SD3Transformer2DModel": "sd3",
     "SanaTransformer2DModel": "sana",
     "WanTransformer3DModel": "wan",
