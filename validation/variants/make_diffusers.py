@@ -11,6 +11,7 @@ pass and of forward and backward (of grouped convolutions as said there). What c
 import contextlib
 import json
 import sys
+import types
 
 import diffusers
 import torch
@@ -83,7 +84,74 @@ def ltx_video(c, b, f, h, w, text):
     return dict(hidden_states=real(b, t * y * x, c.in_channels), encoder_hidden_states=real(b, text, c.caption_channels), timestep=whole(b), encoder_attention_mask=real(b, text), num_frames=t, height=y, width=x)
 
 
+def qwen_image(c, b, f, h, w, text):
+    side = (h // 16, w // 16)
+    kw = dict(hidden_states=real(b, side[0] * side[1], c.in_channels), encoder_hidden_states=real(b, text, c.joint_attention_dim), encoder_hidden_states_mask=None, timestep=real(b), img_shapes=[[(1, *side)]] * b)
+    return {**kw, "additional_t_cond": whole(b)} if c.use_additional_t_cond else kw
+
+
+def flux2(c, b, f, h, w, text):
+    tokens = (h // 16) * (w // 16)
+    kw = dict(hidden_states=real(b, tokens, c.in_channels), encoder_hidden_states=real(b, text, c.joint_attention_dim), timestep=real(b), img_ids=real(b, tokens, 4), txt_ids=real(b, text, 4))
+    return {**kw, "guidance": real(b)} if c.guidance_embeds else kw
+
+
+def chroma(c, b, f, h, w, text):
+    tokens = (h // 16) * (w // 16)
+    return dict(hidden_states=real(b, tokens, c.in_channels), encoder_hidden_states=real(b, text, c.joint_attention_dim), timestep=real(b), img_ids=real(tokens, 3), txt_ids=real(text, 3))
+
+
+def cosmos(c, b, f, h, w, text):
+    from diffusers.models.transformers import transformer_cosmos
+
+    resize = lambda x, size, interpolation: torch.nn.functional.interpolate(x, size, mode=interpolation)  # torchvision's, which the class takes; no FLOP
+    transformer_cosmos.transforms = types.SimpleNamespace(InterpolationMode=types.SimpleNamespace(NEAREST="nearest"), functional=types.SimpleNamespace(resize=resize))
+    own = c.extra_pos_embed_type is not None
+    x = latents(c, b, f, h, w, 8, frames=8 if own else 4)
+    framed = not own and c.in_channels == c.out_channels + 1 and c.patch_size[0] == 1
+    read = real(b, text, c.crossattn_proj_in_channels if c.use_crossattn_projection else c.text_embed_dim)
+    shown = real(b, c.img_context_num_tokens, c.img_context_dim_in) if c.img_context_dim_in else None
+    return dict(hidden_states=x, timestep=real(b, 1, x.shape[2], 1, 1) if framed else whole(b), encoder_hidden_states=read if shown is None else (read, shown), fps=24,
+                padding_mask=real(1, 1, h, w))
+
+
+def sd3(c, b, f, h, w, text):
+    return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), encoder_hidden_states=real(b, text, c.joint_attention_dim), pooled_projections=real(b, c.pooled_projection_dim), timestep=whole(b))
+
+
+def cogvideox(c, b, f, h, w, text):
+    """The pipeline fills latent frames up to whole tokens, and makes one offset for the whole batch."""
+    deep = c.patch_size_t or 1
+    t = -(-((f - 1) // c.temporal_compression_ratio + 1) // deep)
+    kw = dict(hidden_states=real(b, t * deep, c.in_channels, h // 8, w // 8), encoder_hidden_states=real(b, text, c.text_embed_dim), timestep=whole(b))
+    if c.ofs_embed_dim:
+        kw["ofs"] = real(1)
+    tokens = t * (h // 8 // c.patch_size) * (w // 8 // c.patch_size)
+    turned = tuple(torch.zeros(tokens, c.attention_head_dim, device=META) for _ in range(2))
+    return {**kw, "image_rotary_emb": turned} if c.use_rotary_positional_embeddings else kw
+
+
+def mochi(c, b, f, h, w, text):
+    return dict(hidden_states=real(b, c.in_channels, (f - 1) // 6 + 1, h // 8, w // 8), encoder_hidden_states=real(b, text, c.text_embed_dim), timestep=whole(b), encoder_attention_mask=real(b, text))
+
+
+def aura_flow(c, b, f, h, w, text):
+    return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), encoder_hidden_states=real(b, text, c.joint_attention_dim), timestep=real(b))
+
+
+def cogview(c, b, f, h, w, text):
+    return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), encoder_hidden_states=real(b, text, c.text_embed_dim), timestep=whole(b),
+                original_size=real(b, 2), target_size=real(b, 2), crop_coords=real(b, 2))
+
+
 INPUTS = {
+    "SD3Transformer2DModel": sd3,
+    "CogVideoXTransformer3DModel": cogvideox,
+    "MochiTransformer3DModel": mochi,
+    "AuraFlowTransformer2DModel": aura_flow,
+    "CogView4Transformer2DModel": cogview,
+    "CogView3PlusTransformer2DModel": cogview,
+    "CosmosTransformer3DModel": cosmos,
     "LTXVideoTransformer3DModel": ltx_video,
     "LatteTransformer3DModel": latte,
     "AllegroTransformer3DModel": allegro,
@@ -92,6 +160,9 @@ INPUTS = {
     "PixArtTransformer2DModel": pixart,
     "SanaTransformer2DModel": sana,
     "FluxTransformer2DModel": flux,
+    "QwenImageTransformer2DModel": qwen_image,
+    "Flux2Transformer2DModel": flux2,
+    "ChromaTransformer2DModel": chroma,
     "HunyuanVideoTransformer3DModel": hunyuan_video,
 }
 """Class → what its forward pass is given, from its configuration and the sizes of a line."""

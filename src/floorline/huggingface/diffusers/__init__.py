@@ -4,6 +4,7 @@ CLASSES: dict[str, str] = {
     "AllegroTransformer3DModel": "allegro",
     "ChromaTransformer2DModel": "chroma",
     "CogVideoXTransformer3DModel": "cogvideox",
+    "CosmosTransformer3DModel": "cosmos",
     "DiTTransformer2DModel": "dit",
     "Flux2Transformer2DModel": "flux2",
     "FluxTransformer2DModel": "flux",
