@@ -144,7 +144,15 @@ def cogview(c, b, f, h, w, text):
                 original_size=real(b, 2), target_size=real(b, 2), crop_coords=real(b, 2))
 
 
+def hunyuan_dit(c, b, f, h, w, text):
+    tokens = (h // 8 // c.patch_size) * (w // 8 // c.patch_size)
+    return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), timestep=real(b), encoder_hidden_states=real(b, c.text_len, c.cross_attention_dim), text_embedding_mask=real(b, c.text_len),
+                encoder_hidden_states_t5=real(b, c.text_len_t5, c.cross_attention_dim_t5), text_embedding_mask_t5=real(b, c.text_len_t5), image_meta_size=real(b, 6), style=whole(b),
+                image_rotary_emb=(torch.zeros(tokens, c.attention_head_dim, device=META),) * 2)
+
+
 INPUTS = {
+    "HunyuanDiT2DModel": hunyuan_dit,
     "SD3Transformer2DModel": sd3,
     "CogVideoXTransformer3DModel": cogvideox,
     "MochiTransformer3DModel": mochi,

@@ -8,6 +8,7 @@ CLASSES: dict[str, str] = {
     "DiTTransformer2DModel": "dit",
     "Flux2Transformer2DModel": "flux2",
     "FluxTransformer2DModel": "flux",
+    "HunyuanDiT2DModel": "hunyuan_dit",
     "HunyuanVideoTransformer3DModel": "hunyuan_video",
     "LTXVideoTransformer3DModel": "ltx_video",
     "LatteTransformer3DModel": "latte",

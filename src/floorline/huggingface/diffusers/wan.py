@@ -2,6 +2,7 @@
 
 A model that starts from a picture attends to it too, with keys and values of its own; it was made for texts of 512 tokens, and the
 library tells picture from text by that number. In one of two sizes of autoencoder a latent is 16 pixels wide: its 48 channels tell.
+A step has one time for each video; a pipeline that gives each token one of its own (expand_timesteps) embeds more of them.
 
 Sources: Wan Team 2025, arXiv:2503.20314, section 4.2; diffusers 0.42, models/transformers/transformer_wan.py and
 pipelines/wan/pipeline_wan.py.
