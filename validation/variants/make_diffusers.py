@@ -151,6 +151,13 @@ def hunyuan_dit(c, b, f, h, w, text):
                 image_rotary_emb=(torch.zeros(tokens, c.attention_head_dim, device=META),) * 2)
 
 
+def z_image(c, b, f, h, w, text):
+    """The pipeline's patches where there are any, or the first."""
+    pairs = list(zip(c.all_patch_size, c.all_f_patch_size))
+    side, frames = (2, 1) if (2, 1) in pairs else pairs[0]
+    return dict(x=[real(c.in_channels, f, h // 8, w // 8)] * b, t=real(b), cap_feats=[real(text, c.cap_feat_dim)] * b, patch_size=side, f_patch_size=frames)
+
+
 INPUTS = {
     "HunyuanDiT2DModel": hunyuan_dit,
     "SD3Transformer2DModel": sd3,
@@ -168,6 +175,7 @@ INPUTS = {
     "PixArtTransformer2DModel": pixart,
     "SanaTransformer2DModel": sana,
     "FluxTransformer2DModel": flux,
+    "ZImageTransformer2DModel": z_image,
     "QwenImageTransformer2DModel": qwen_image,
     "Flux2Transformer2DModel": flux2,
     "ChromaTransformer2DModel": chroma,

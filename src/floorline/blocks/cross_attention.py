@@ -29,6 +29,7 @@ class CrossAttention:
     cached    whether they are kept for later tokens; where a picture attends to a text they are made anew in each step
     width     letter of the width of what is attended to, where that is not the model's
     head_norm norm of queries and keys
+    rotary    positions turned into the queries alone
     name      prefix of names
 
     >>> [op.name for op in CrossAttention().ops("h2", "cross")]
@@ -45,6 +46,7 @@ class CrossAttention:
     cached: bool = True
     width: str = "D"
     head_norm: HeadNorm | None = None
+    rotary: bool = False
     name: str = "x"
 
     @property
@@ -64,10 +66,12 @@ class CrossAttention:
         norms = self.head_norm.ops(n, query, key) if self.head_norm else ()
         norms = (norms[0], relettered((norms[1],), {"T": "M"})[0]) if norms else ()
         query, key = (f"{n}qn", f"{n}kn") if norms else (query, key)
+        turn = elementwise(f"{n}rope_q", f"{query}[BTKGH] -> {n}qr[BTKGH]", "rope", kernel=f"{n}rope")
         return (
             contraction(f"{n}q", f"{source}[BTD] W{n}q[DKGH] -> {n}q[BTKGH]", bias=self.bias),
             *(() if self.held else (*self.keys_and_values(), *norms, *self.keep(key))),
-            *self.core(query),
+            *((turn,) if self.rotary else ()),
+            *self.core(f"{n}qr" if self.rotary else query),
             contraction(f"{n}out", f"{n}ctx[BTKGH] W{n}o[KGHD] -> {target}[BTD]", bias=self.out_bias),
         )
 

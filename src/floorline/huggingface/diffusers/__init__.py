@@ -17,5 +17,6 @@ CLASSES: dict[str, str] = {
     "SD3Transformer2DModel": "sd3",
     "SanaTransformer2DModel": "sana",
     "WanTransformer3DModel": "wan",
+    "ZImageTransformer2DModel": "z_image",
 }
 """``_class_name`` → the module that reads it."""
