@@ -28,6 +28,22 @@ def whole(*shape):
     return torch.zeros(*shape, dtype=torch.long, device=META)
 
 
+REAL_AUTOCAST, REAL_NONZERO = torch.autocast, torch.nonzero
+
+
+def autocast(device, *args, **kwargs):
+    """PyTorch has none for the meta device; formats change no count."""
+    return contextlib.nullcontext() if device == "meta" else REAL_AUTOCAST(device, *args, **kwargs)
+
+
+def nonzero(x, *args, **kwargs):
+    """Which tokens of a text are valid: on the meta device all of them are."""
+    return whole(x.shape[0], 1) if x.device == META and x.dim() == 1 else REAL_NONZERO(x, *args, **kwargs)
+
+
+torch.autocast, torch.nonzero = autocast, nonzero
+
+
 def dit(c, b, f, h, w, text):
     return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), timestep=whole(b), class_labels=whole(b))
 
@@ -158,7 +174,17 @@ def z_image(c, b, f, h, w, text):
     return dict(x=[real(c.in_channels, f, h // 8, w // 8)] * b, t=real(b), cap_feats=[real(text, c.cap_feat_dim)] * b, patch_size=side, f_patch_size=frames)
 
 
+def lumina2(c, b, f, h, w, text):
+    """Lengths of the texts are read off the mask: one off the meta device, for they are numbers."""
+    from diffusers.models.transformers.transformer_lumina2 import Lumina2RotaryPosEmbed as Positions
+
+    Positions.plain = getattr(Positions, "plain", Positions.forward)
+    Positions.forward = lambda self, x, mask: self.plain(x, torch.ones(mask.shape, dtype=torch.long, device="cpu"))
+    return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), timestep=real(b), encoder_hidden_states=real(b, text, c.cap_feat_dim), encoder_attention_mask=torch.ones(b, text, dtype=torch.bool, device=META))
+
+
 INPUTS = {
+    "Lumina2Transformer2DModel": lumina2,
     "HunyuanDiT2DModel": hunyuan_dit,
     "SD3Transformer2DModel": sd3,
     "CogVideoXTransformer3DModel": cogvideox,

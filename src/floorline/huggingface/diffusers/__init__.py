@@ -2,8 +2,11 @@
 
 CLASSES: dict[str, str] = {
     "AllegroTransformer3DModel": "allegro",
+    "AuraFlowTransformer2DModel": "aura_flow",
     "ChromaTransformer2DModel": "chroma",
     "CogVideoXTransformer3DModel": "cogvideox",
+    "CogView3PlusTransformer2DModel": "cogview3_plus",
+    "CogView4Transformer2DModel": "cogview4",
     "CosmosTransformer3DModel": "cosmos",
     "DiTTransformer2DModel": "dit",
     "Flux2Transformer2DModel": "flux2",
@@ -12,6 +15,8 @@ CLASSES: dict[str, str] = {
     "HunyuanVideoTransformer3DModel": "hunyuan_video",
     "LTXVideoTransformer3DModel": "ltx_video",
     "LatteTransformer3DModel": "latte",
+    "Lumina2Transformer2DModel": "lumina2",
+    "MochiTransformer3DModel": "mochi",
     "PixArtTransformer2DModel": "pixart",
     "QwenImageTransformer2DModel": "qwen_image",
     "SD3Transformer2DModel": "sd3",
