@@ -136,7 +136,8 @@ def layer(cross: CrossAttention | PictureCrossAttention, placed: bool, read: boo
     ['x', 'all', 'vec', 'pos', 'memory']
     """
     rows = "BT" if framed else "B"
-    stream, ops = "x0" if placed else "x", []
+    stream = "x0" if placed else "x"
+    ops: list[Op] = []
     if placed:
         ops.append(residual("add0", "x", "pos", "x0"))
     for k, part in enumerate((ATTENTION, cross, FEED_FORWARD), 1):
