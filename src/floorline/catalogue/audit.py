@@ -17,7 +17,7 @@ TOLERANCE = 0.0
 """Parameters by which a count may miss the published one, after the difference that the entry gives a reason for."""
 
 KEYS = {"name", "aliases", "published_parameters", "source", "note", "config"}
-OPTIONAL = {"published_difference"}
+OPTIONAL = {"published_difference", "pipeline"}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def load_model(what: object, convention: str = "arithmetic") -> Transformer:
     if text.lower() in names():
         return from_catalogue(text.lower(), library)
     path, known = place(text), find(text)
-    if path is not None and (known is None or not path.is_dir() or (path / "config.json").is_file()):
+    if path is not None and (known is None or not path.is_dir() or inside(path) is not None):
         return from_path(path, library=library)
     if known is not None:
         return from_catalogue(known, library)
@@ -71,7 +72,9 @@ def place(text: str) -> Path | None:
 def from_catalogue(name: str, library: bool = False) -> Transformer:
     """A model of the catalogue by its name."""
     entry = model_entry(name)
-    return read(entry["config"], entry["name"], entry["source"], library=library)
+    made = read(entry["config"], entry["name"], entry["source"], library=library)
+    own = entry.get("pipeline", {}).get("latent")
+    return replace(made, latent=replace(made.latent, **own)) if own and made.latent else made
 
 
 @cache
@@ -82,6 +85,13 @@ def model_entry(name: str) -> dict[str, Any]:
     published_parameters  what its publisher counts, or null
     published_difference  where our convention counts otherwise: by how many ``parameters``, and the ``reason``
     source, note, config  where the configuration was read, what to know of it, its Hugging Face fields
+    pipeline              of a diffusion model, what is around it:
+        text_encoders     in the order of diffusers' parts: ``model``, a name of the catalogue, and the ``tokens`` that it
+                          reads where they are not those that the denoiser is given
+        autoencoder       a name of ``autoencoders/``, or null
+        steps, passes     denoising steps, and forward passes of each: 2 with classifier-free guidance
+        format, source    what it runs in, and where all this was read
+        note, latent      where needed: what to know of it; defaults of ``Latent`` that its configuration does not tell
     """
     entry: dict[str, Any] = json.loads((MODELS / f"{name}.json").read_text())
     return entry
@@ -93,14 +103,21 @@ def from_path(path: Path, name: str = "", library: bool = False) -> Transformer:
     raises BadInput where it holds none, is too large, or is no JSON
     """
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        found = inside(path)
+        if found is None:
             raise BadInput(
                 f"{path}: the folder holds no config.json; expected a model folder as Hugging Face lays it out"
             )
-        path, name = path / "config.json", name or path.resolve().name
+        path, name = found, name or path.resolve().name
     elif not name:
         name = path.resolve().parent.name if path.name == "config.json" else path.stem
     return read(read_json(path), name, str(path), library=library)
+
+
+def inside(folder: Path) -> Path | None:
+    """The ``config.json`` of a folder: its own, or that of the denoiser in a pipeline's; None where there is neither."""
+    found = (folder / "config.json", folder / "transformer" / "config.json")
+    return next((path for path in found if path.is_file()), None)
 
 
 def read_json(path: Path) -> Any:
