@@ -183,7 +183,49 @@ def lumina2(c, b, f, h, w, text):
     return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), timestep=real(b), encoder_hidden_states=real(b, text, c.cap_feat_dim), encoder_attention_mask=torch.ones(b, text, dtype=torch.bool, device=META))
 
 
+def hunyuan_video15(c, b, f, h, w, text):
+    """Beside the text 256 tokens of a byte-level T5 and 729 of a picture, as in the pipeline."""
+    kw = dict(hidden_states=real(b, c.in_channels, (f - 1) // 4 + 1, h // 16, w // 16), timestep=real(b), encoder_hidden_states=real(b, text, c.text_embed_dim), encoder_attention_mask=real(b, text),
+              encoder_hidden_states_2=real(b, 256, c.text_embed_2_dim), encoder_attention_mask_2=real(b, 256), image_embeds=real(b, 729, c.image_embed_dim))
+    return {**kw, "timestep_r": real(b)} if c.use_meanflow else kw
+
+
+class EveryTokenValid(torch.overrides.TorchFunctionMode):
+    """Tokens are picked by masks, whose values the meta device does not have: a mask picks all, its inverse none, and a picture is not all zero."""
+
+    def __torch_function__(self, function, kinds, args=(), kwargs=None):
+        if function is torch.all:
+            return torch.zeros((), dtype=torch.bool, device="cpu")
+        if function is torch.Tensor.__getitem__ and isinstance(args[1], torch.Tensor) and args[1].dtype == torch.bool:
+            return args[0][:0] if hasattr(args[1], "picks_none") else args[0]
+        made = function(*args, **(kwargs or {}))
+        if function in (torch.Tensor.__invert__, torch.bitwise_not):
+            made.picks_none = True
+        return made
+
+
+MODES = {"HunyuanVideo15Transformer3DModel": EveryTokenValid}
+"""Class → what its forward pass runs under."""
+def even_experts(self, x):
+    """Which tokens an expert gets is no number on the meta device: each gets as many; what they compute together is the same."""
+    self.gate.eval()  # without the loss that evens them out, which nothing reads
+    _, weight, _ = self.gate(x)
+    rows = x.view(-1, x.shape[-1]).repeat_interleave(self.num_activated_experts, dim=0)
+    made = torch.cat([expert(part) for expert, part in zip(self.experts, rows.tensor_split(len(self.experts)))])
+    return (made.view(*weight.shape, -1) * weight.unsqueeze(-1)).sum(dim=1).view(x.shape) + self.shared_experts(x)
+
+
+def hidream_image(c, b, f, h, w, text):
+    from diffusers.models.transformers.transformer_hidream_image import MOEFeedForwardSwiGLU
+
+    MOEFeedForwardSwiGLU.forward = even_experts
+    states = {k: real(b, text, c.caption_channels[1]) for k in c.llama_layers}
+    return dict(hidden_states=real(b, c.in_channels, h // 8, w // 8), timesteps=whole(b), encoder_hidden_states_t5=real(b, text, c.caption_channels[0]),
+                encoder_hidden_states_llama3=states, pooled_embeds=real(b, c.text_emb_dim))
+
+
 INPUTS = {
+    "HiDreamImageTransformer2DModel": hidream_image,
     "Lumina2Transformer2DModel": lumina2,
     "HunyuanDiT2DModel": hunyuan_dit,
     "SD3Transformer2DModel": sd3,
@@ -201,6 +243,7 @@ INPUTS = {
     "PixArtTransformer2DModel": pixart,
     "SanaTransformer2DModel": sana,
     "FluxTransformer2DModel": flux,
+    "HunyuanVideo15Transformer3DModel": hunyuan_video15,
     "ZImageTransformer2DModel": z_image,
     "QwenImageTransformer2DModel": qwen_image,
     "Flux2Transformer2DModel": flux2,
@@ -223,7 +266,8 @@ convolution_backward._get_raw = True
 
 def forward(model, kw, train):
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward}) as counter, contextlib.nullcontext() if train else torch.no_grad():
-        made = model(**kw, return_dict=False)[0]
+        with MODES.get(type(model).__name__, contextlib.nullcontext)():
+            made = model(**kw, return_dict=False)[0]
         if train:
             (made[0] if isinstance(made, list) else made).float().sum().backward()
     return counter.get_total_flops()

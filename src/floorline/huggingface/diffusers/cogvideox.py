@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
+
 from floorline.block import Block, block
 from floorline.blocks.adaptive_norm import modulated, modulation
 from floorline.blocks.attention import Attention, HeadNorm
@@ -23,8 +25,8 @@ from floorline.blocks.patchify import patchify, unpatchify
 from floorline.blocks.shared_streams import shared_layer
 from floorline.errors import BadInput
 from floorline.huggingface.config import Config, rounded
-from floorline.huggingface.diffusers.common import denoiser, feed_forward, heads, ignored, optional, same, stack
-from floorline.num import Num
+from floorline.huggingface.diffusers.common import denoiser, feed_forward, heads, ignored, optional, stack
+from floorline.num import Num, all_true
 from floorline.op import Op, contraction, elementwise
 from floorline.specs.latent import Latent
 from floorline.transformer import Transformer
@@ -107,6 +109,17 @@ def learned_positions(config: Config, wide: Num, patch: Num) -> Num:
     return wide * (text + high * long * (rounded((frames - 1.0) / ratio) + 1.0))
 
 
+def added(config: Config, offset: Num, time: Num) -> None:
+    """The offset's vector is added to the time's.
+
+    raises BadInput where it is not as wide
+    """
+    if not all_true(np.equal(offset, time)):
+        raise BadInput(
+            f"{config.name}: ofs_embed_dim differs from time_embed_dim; their vectors are added, expected both alike"
+        )
+
+
 def latent_of(config: Config, patch: Num, deep: Num | None) -> Latent:
     """Sides as the configuration says, which the first generation was made for; 1.5 takes any, and is published at 768 × 1360."""
     height, width = config.size("sample_height", 60.0) * 8.0, config.size("sample_width", 90.0) * 8.0
@@ -135,7 +148,7 @@ def read(config: Config) -> Transformer:
     sizes |= {"F": 4.0 * wide, "v": time, "u": time, "w": wide, "a": 2.0, "n": 3.0, "c": channels, "o": made}
     sizes |= {"i": patch, "j": patch, "l": 1.0 if deep is None else deep, "e": config.size("text_embed_dim", 4096.0)}
     if offset is not None:
-        same(config, "ofs_embed_dim", offset, time)
+        added(config, offset, time)
         sizes |= {"g": offset, "q": offset}
     rotary, learned = (config.flag(f"use_{kind}_positional_embeddings", False) for kind in ("rotary", "learned"))
     norm = LAYER_NORM if config.flag("norm_elementwise_affine", True) else PLAIN_NORM
