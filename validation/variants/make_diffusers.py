@@ -224,7 +224,13 @@ def hidream_image(c, b, f, h, w, text):
                 encoder_hidden_states_llama3=states, pooled_embeds=real(b, c.text_emb_dim))
 
 
+def bria(c, b, f, h, w, text):
+    tokens = (h // 16) * (w // 16)
+    return dict(hidden_states=real(b, tokens, c.in_channels), encoder_hidden_states=real(b, text, c.joint_attention_dim), timestep=real(b), img_ids=real(tokens, 3), txt_ids=real(text, 3))
+
+
 INPUTS = {
+    "BriaTransformer2DModel": bria,
     "HiDreamImageTransformer2DModel": hidream_image,
     "Lumina2Transformer2DModel": lumina2,
     "HunyuanDiT2DModel": hunyuan_dit,

@@ -147,7 +147,14 @@ def read(config: Config) -> Transformer:
 
 
 def doubles(
-    count: float, joint: JointAttention, ffn: FeedForward, text_ffn: FeedForward, *, by: str = OWN, read: bool = True
+    count: float,
+    joint: JointAttention,
+    ffn: FeedForward,
+    text_ffn: FeedForward,
+    *,
+    by: str = OWN,
+    read: bool = True,
+    tokens: tuple[tuple[str, str], ...] = JOINT,
 ) -> tuple[Stack, ...]:
     """Layers of two streams; where no layer of one stream follows, nobody reads the text of the last one.
 
@@ -155,8 +162,8 @@ def doubles(
     >>> [s.block.outputs for s in doubles(60.0, JointAttention(), gelu, text, read=False)]
     [('y', 'z'), ('y',)]
     """
-    layers = stack(double_stream(joint, ffn, text_ffn, by=by), count if read else count - 1.0, tokens=JOINT)
+    layers = stack(double_stream(joint, ffn, text_ffn, by=by), count if read else count - 1.0, tokens=tokens)
     if read or count < 1.0:
         return (layers,) if count > 0.0 else ()
-    last = stack(double_stream(joint, ffn, text_ffn, by=by, read=False, name="last"), tokens=JOINT)
+    last = stack(double_stream(joint, ffn, text_ffn, by=by, read=False, name="last"), tokens=tokens)
     return (layers, last) if count > 1.0 else (last,)
