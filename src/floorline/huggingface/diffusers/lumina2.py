@@ -2,8 +2,8 @@
 
 The library brings every token of the last layer back to latents, those of the text too, and then drops the text's.
 
-Sources: Qin et al. 2025, arXiv:2503.21758, section 3.1; Gao et al. 2024 (Lumina-T2X, sandwich norms and tanh gates),
-arXiv:2405.05945, section 2.2; diffusers 0.42, models/transformers/transformer_lumina2.py, models/normalization.py,
+Sources: Qin et al. 2025, arXiv:2503.21758; Zhuo et al. 2024 (Lumina-Next: norms before and after, tanh gates),
+arXiv:2406.18583; diffusers 0.42, models/transformers/transformer_lumina2.py, models/normalization.py,
 LuminaRMSNormZero.
 """
 
@@ -53,7 +53,7 @@ def start() -> Block:
 def refiner() -> Block:
     """A layer of the text alone: a norm before and after each branch.
 
-    >>> [op.name for op in refiner().ops if "norm" in op.name]
+    >>> [op.name for op in refiner().ops if op.name.startswith(("norm", "after"))]
     ['norm1', 'norm_q', 'norm_k', 'after1', 'norm2', 'after2']
     """
     ops = (
