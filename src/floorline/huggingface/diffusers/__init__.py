@@ -28,3 +28,11 @@ CLASSES: dict[str, str] = {
     "ZImageTransformer2DModel": "z_image",
 }
 """``_class_name`` → the module that reads it."""
+
+MODEL_TYPES = {
+    "MMDiT": "open_sora_mmdit",
+    "STDiT": "open_sora_stdit",
+    "STDiT2": "open_sora_stdit2",
+    "STDiT3": "open_sora_stdit3",
+}
+"""``model_type`` of denoisers outside diffusers → the module that reads it."""
