@@ -7,6 +7,7 @@ SHARED: dict[str, str] = {
     "mt5": "t5",
     "pegasus": "bart",
     "roberta": "bert",
+    "umt5": "t5",
     "xlm-roberta": "bert",
     "glm_moe_dsa": "deepseek_v3",
     "kimi_k2": "deepseek_v3",
