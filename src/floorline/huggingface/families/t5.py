@@ -3,8 +3,8 @@ each side, in umT5 in every layer; RMS norms, no biases.
 
 Sources: Raffel et al. 2019, arXiv:1910.10683, section 2.1; version 1.1 and mT5 (a gated feed-forward, an untied head): Xue et
 al. 2020, arXiv:2010.11934, section 3.2; a bias for each layer: transformers 5.23, modeling_umt5.py; fields and defaults:
-configuration_t5.py, configuration_mt5.py, configuration_umt5.py and modeling_t5.py. transformers 5 ties the head whatever the configuration says; here ``tie_word_embeddings`` says so, since
-published checkpoints of version 1.1 have a head of their own.
+configuration_t5.py, configuration_mt5.py, configuration_umt5.py and modeling_t5.py. transformers 5 ties the head whatever the
+configuration says; here ``tie_word_embeddings`` says so, since published checkpoints of version 1.1 have a head of their own.
 """
 
 from __future__ import annotations
