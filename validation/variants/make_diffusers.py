@@ -190,10 +190,32 @@ def hunyuan_video15(c, b, f, h, w, text):
     return {**kw, "timestep_r": real(b)} if c.use_meanflow else kw
 
 
+def hunyuan_image(c, b, f, h, w, text):
+    """Beside the text 128 tokens of a byte-level T5, where the model has them; one that refines pictures gets frames too."""
+    deep = len(c.patch_size) == 3
+    down = 16 if deep else 32
+    kw = dict(hidden_states=real(b, c.in_channels, *([f] if deep else []), h // down, w // down), timestep=real(b), encoder_hidden_states=real(b, text, c.text_embed_dim), encoder_attention_mask=real(b, text))
+    if c.text_embed_2_dim:
+        kw |= dict(encoder_hidden_states_2=real(b, 128, c.text_embed_2_dim), encoder_attention_mask_2=real(b, 128))
+    return {**kw, **({"timestep_r": real(b)} if c.use_meanflow else {}), **({"guidance": real(b)} if c.guidance_embeds else {})}
+
+
+def framepack(c, b, f, h, w, text):
+    """What is past as in the pipeline: two clean latents, two and sixteen coarser ones; 729 tokens of a picture."""
+    kw = hunyuan_video(c, b, f, h, w, text)
+    frames = kw["hidden_states"].shape[2]
+    past = lambda n: real(b, c.in_channels, n, h // 8, w // 8)
+    index = lambda n: torch.zeros(n, dtype=torch.long, device=META)
+    return {**kw, "image_embeds": real(b, 729, c.image_proj_dim), "indices_latents": index(frames), "latents_clean": past(2), "indices_latents_clean": index(2),
+            "latents_history_2x": past(2), "indices_latents_history_2x": index(2), "latents_history_4x": past(16), "indices_latents_history_4x": index(16)}
+
+
 class EveryTokenValid(torch.overrides.TorchFunctionMode):
     """Tokens are picked by masks, whose values the meta device does not have: a mask picks all, its inverse none, and a picture is not all zero."""
 
     def __torch_function__(self, function, kinds, args=(), kwargs=None):
+        if function is torch.Tensor.sum and (kwargs or {}).get("dtype") is torch.int:
+            return torch.full(args[0].shape[:1], args[0].shape[1], dtype=torch.int, device="cpu")
         if function is torch.all:
             return torch.zeros((), dtype=torch.bool, device="cpu")
         if function is torch.Tensor.__getitem__ and isinstance(args[1], torch.Tensor) and args[1].dtype == torch.bool:
@@ -204,7 +226,7 @@ class EveryTokenValid(torch.overrides.TorchFunctionMode):
         return made
 
 
-MODES = {"HunyuanVideo15Transformer3DModel": EveryTokenValid}
+MODES = dict.fromkeys(("HunyuanVideo15Transformer3DModel", "HunyuanImageTransformer2DModel", "HunyuanVideoFramepackTransformer3DModel"), EveryTokenValid)
 """Class → what its forward pass runs under."""
 def even_experts(self, x):
     """Which tokens an expert gets is no number on the meta device: each gets as many; what they compute together is the same."""
@@ -229,7 +251,18 @@ def bria(c, b, f, h, w, text):
     return dict(hidden_states=real(b, tokens, c.in_channels), encoder_hidden_states=real(b, text, c.joint_attention_dim), timestep=real(b), img_ids=real(tokens, 3), txt_ids=real(text, 3))
 
 
+def wan_vace(c, b, f, h, w, text):
+    kw = wan(c, b, f, h, w, text)
+    return {**kw, "control_hidden_states": real(b, c.vace_in_channels, *kw["hidden_states"].shape[2:])}
+
+
+def sky_reels_v2(c, b, f, h, w, text):
+    return {**wan(c, b, f, h, w, text), "fps": [0] * b}
+
+
 INPUTS = {
+    "WanVACETransformer3DModel": wan_vace,
+    "SkyReelsV2Transformer3DModel": sky_reels_v2,
     "BriaTransformer2DModel": bria,
     "HiDreamImageTransformer2DModel": hidream_image,
     "Lumina2Transformer2DModel": lumina2,
@@ -249,6 +282,8 @@ INPUTS = {
     "PixArtTransformer2DModel": pixart,
     "SanaTransformer2DModel": sana,
     "FluxTransformer2DModel": flux,
+    "HunyuanImageTransformer2DModel": hunyuan_image,
+    "HunyuanVideoFramepackTransformer3DModel": framepack,
     "HunyuanVideo15Transformer3DModel": hunyuan_video15,
     "ZImageTransformer2DModel": z_image,
     "QwenImageTransformer2DModel": qwen_image,

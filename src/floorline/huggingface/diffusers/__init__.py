@@ -14,7 +14,9 @@ CLASSES: dict[str, str] = {
     "FluxTransformer2DModel": "flux",
     "HiDreamImageTransformer2DModel": "hidream_image",
     "HunyuanDiT2DModel": "hunyuan_dit",
+    "HunyuanImageTransformer2DModel": "hunyuan_image",
     "HunyuanVideo15Transformer3DModel": "hunyuan_video15",
+    "HunyuanVideoFramepackTransformer3DModel": "hunyuan_video_framepack",
     "HunyuanVideoTransformer3DModel": "hunyuan_video",
     "LTXVideoTransformer3DModel": "ltx_video",
     "LatteTransformer3DModel": "latte",
@@ -24,7 +26,9 @@ CLASSES: dict[str, str] = {
     "QwenImageTransformer2DModel": "qwen_image",
     "SD3Transformer2DModel": "sd3",
     "SanaTransformer2DModel": "sana",
+    "SkyReelsV2Transformer3DModel": "sky_reels_v2",
     "WanTransformer3DModel": "wan",
+    "WanVACETransformer3DModel": "wan_vace",
     "ZImageTransformer2DModel": "z_image",
 }
 """``_class_name`` → the module that reads it."""

@@ -1,8 +1,9 @@
 """HiDream-I1: layers of two streams and of one, with a mixture of experts for the picture; every layer reads a text of its own.
 
-M is the tokens of one text. A layer sees three: T5's, the last of Llama's hidden states, and Llama's hidden state that is this layer's
-own, whose tokens are dropped after it. The library fills a picture that is no square up to the largest number of tokens. In training
-every token runs through its experts; ``force_inference_output``, which keeps gradients from them, is not counted.
+M is the tokens of one text. A layer sees three: T5's, the last of Llama's hidden states, and the one of Llama's hidden states
+that is this layer's own, whose tokens are dropped after it. The library fills a picture that is no square up to the largest
+number of tokens. In training every token runs through its experts; ``force_inference_output``, which keeps gradients from them,
+is not counted.
 
 Sources: Cai et al. 2025, arXiv:2505.22705; diffusers 0.42, models/transformers/transformer_hidream_image.py and
 pipelines/hidream_image/pipeline_hidream_image.py.
