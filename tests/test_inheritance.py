@@ -246,7 +246,7 @@ def test_formats_of_a_cache_are_kept_first() -> None:
 
 def test_widths_are_logarithms() -> None:
     """One for each kind of question and one for the host, all between nothing and the whole."""
-    assert set(widths()) == {"batch", "loop", "pass", "operators", "training", "unknown", "host"}
+    assert set(widths()) == {"batch", "loop", "pass", "denoise", "operators", "training", "unknown", "host"}
     assert all(0.0 < width < 1.5 for width in widths().values())
     assert widths()["unknown"] == max(widths().values())
 

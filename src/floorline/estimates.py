@@ -19,6 +19,7 @@ from floorline.capacity import at_once, held_tokens
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.engines import load_engine
 from floorline.catalogue.load import load_model
+from floorline.denoising.estimate import DenoiseEstimate, estimate_denoising
 from floorline.errors import BadInput
 from floorline.feasible import check
 from floorline.launches import Launch, launches
@@ -29,12 +30,13 @@ from floorline.result import Result, exact
 from floorline.rules import reason
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
+from floorline.specs.denoise_plan import DenoisePlan
 from floorline.specs.engine import Engine
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.recipe import Recipe
 from floorline.specs.trainer import Trainer
-from floorline.specs.workload import Decode, Encode, Generate, Prefill, Serve, Train, Workload, longest
+from floorline.specs.workload import Decode, Denoise, Encode, Generate, Prefill, Serve, Train, Workload, longest
 from floorline.training.estimate import TrainingEstimate, estimate_training
 from floorline.transformer import Transformer
 from floorline.workload_steps import served, steps, tokens_made
@@ -239,6 +241,21 @@ def estimate(  # type: ignore[overload-overlap]
 @overload
 def estimate(
     model: object,
+    workload: Denoise,
+    cluster: Cluster | str,
+    *,
+    parallelism: DenoisePlan | None = None,
+    precision: Precision | str | None = None,
+    assumptions: Assumptions | None = None,
+    engine: Engine | Trainer | str | None = None,
+    max_num_batched_tokens: Num | None = None,
+    recipe: Recipe | None = None,
+) -> DenoiseEstimate: ...
+
+
+@overload
+def estimate(
+    model: object,
     workload: Workload,
     cluster: Cluster | str,
     *,
@@ -253,22 +270,22 @@ def estimate(
 
 def estimate(
     model: object,
-    workload: Workload,
+    workload: Workload | Denoise,
     cluster: Cluster | str,
     *,
-    parallelism: Parallelism | None = None,
+    parallelism: Parallelism | DenoisePlan | None = None,
     precision: Precision | str | None = None,
     assumptions: Assumptions | None = None,
     engine: Engine | Trainer | str | None = None,
     max_num_batched_tokens: Num | None = None,
     recipe: Recipe | None = None,
-) -> Estimate | TrainingEstimate:
-    """Times and memory of a workload: of one optimizer step for ``Train``.
+) -> Estimate | TrainingEstimate | DenoiseEstimate:
+    """Times and memory of a workload: of one optimizer step for ``Train``, of pictures or videos for ``Denoise``.
 
-    model        a Transformer, or what ``load_model`` takes
-    workload     Prefill, Decode, Generate, Serve, Encode or Train; numbers may be arrays that broadcast
+    model        a Transformer, or what ``load_model`` takes (a Pipeline, or what ``load_pipeline`` takes)
+    workload     Prefill, Decode, Generate, Serve, Encode, Train or Denoise; numbers may be arrays that broadcast
     cluster      from ``load_cluster``, or a name: as many of it as the plan takes
-    parallelism  degrees; the default is one device
+    parallelism  degrees: a Parallelism, of Denoise a DenoisePlan; the default is one device
     precision    formats; the default is the model's own
     assumptions  of the serial time
     engine       of the expected time and the memory, or its name; default: the median over engines, in a captured graph
@@ -281,6 +298,12 @@ def estimate(
     True
     """
     known(workload)
+    if isinstance(workload, Denoise):
+        return denoised(model, workload, cluster, parallelism, precision, assumptions, engine, recipe)
+    if isinstance(parallelism, DenoisePlan):
+        raise BadInput(
+            f"a DenoisePlan goes with Denoise, and this is {type(workload).__name__}; expected a Parallelism"
+        )
     if isinstance(workload, Train):
         if isinstance(engine, Engine):
             raise BadInput(f"{engine.name} serves; expected a framework that trains, such as engine='megatron-core'")
@@ -303,6 +326,31 @@ def estimate(
     budget = software.footprint.step_tokens if max_num_batched_tokens is None else max_num_batched_tokens
     found = load_cluster(cluster, plan.devices)
     return inferred(made, workload, found, plan, formats, assumptions or Assumptions(), software, budget)
+
+
+def denoised(
+    model: object,
+    workload: Denoise,
+    cluster: Cluster | str,
+    plan: Parallelism | DenoisePlan | None,
+    precision: Precision | str | None,
+    assumptions: Assumptions | None,
+    engine: Engine | Trainer | str | None,
+    recipe: Recipe | None,
+) -> DenoiseEstimate:
+    """Times and memory of pictures or videos.
+
+    raises BadInput for what belongs to another workload
+    """
+    if isinstance(plan, Parallelism):
+        raise BadInput(
+            "denoising is split by a DenoisePlan (ulysses, ring, guidance, patches, tp, dp), not by a Parallelism"
+        )
+    if isinstance(engine, Trainer) or recipe is not None:
+        raise BadInput("a recipe or a framework that trains goes with Train, and this is Denoise")
+    return estimate_denoising(
+        model, workload, cluster, plan=plan, precision=precision, assumptions=assumptions, engine=engine
+    )
 
 
 def inferred(
@@ -348,7 +396,7 @@ def known(workload: object) -> None:
 
     raises BadInput for anything else
     """
-    if not isinstance(workload, Prefill | Decode | Generate | Serve | Encode | Train):
+    if not isinstance(workload, Prefill | Decode | Generate | Serve | Encode | Train | Denoise):
         raise BadInput(
-            f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve, Encode or Train"
+            f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve, Encode, Train or Denoise"
         )

@@ -17,6 +17,7 @@ from floorline.efficiency.decode_attention import decode_attention_time, head_by
 from floorline.efficiency.device import Device, Width
 from floorline.efficiency.element_wise import element_wise_time, traffic_time
 from floorline.efficiency.experts import at_random, experts_time
+from floorline.efficiency.in_model import attention_of, matmul_inside
 from floorline.efficiency.matmul import matmul_time
 from floorline.efficiency.prefill_attention import prefill_attention_time
 from floorline.errors import NoModel
@@ -24,7 +25,7 @@ from floorline.kernel_sizes import EXPERTS, Sized
 from floorline.kernel_time import KernelTime
 from floorline.letters import Numbers
 from floorline.message_times import message
-from floorline.num import Num, maximum, number, total, where
+from floorline.num import Num, ceil, maximum, number, total, where
 from floorline.program import Row
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
@@ -78,6 +79,11 @@ class KernelTimes:
                 f"{self.cluster.accelerator.name}: no model of {kind} in {form} is known; 'floorline calibrate' makes one"
             )
         return found
+
+    @property
+    def architecture(self) -> str:
+        """The accelerator's."""
+        return self.cluster.accelerator.architecture
 
     @property
     def autocast(self) -> bool:
@@ -161,6 +167,8 @@ def matmul(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTi
     if t.engine.quantises == "fused" and width.narrow:  # without the launches that make narrow inputs
         width, model = replace(width, ready=True), replace(model, launch=t.model("matmul", t.plain).fitted.model.launch)
     seconds = matmul_time(model, t.device(form), width, s["m"], s["n"] * s["batch"], s["k"])
+    if t.engine.matmuls == "inside":
+        seconds = seconds * matmul_inside(t.architecture, form)
     if not sized.weights and t.engine.lays_out == "copying":
         seconds = seconds + copying_time(t, numbers, row)
     return KernelTime("matmul", seconds, found, s)
@@ -184,11 +192,21 @@ def attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> Kerne
     kind = "decode_attention" if t.step.decoding else "prefill_attention"
     found, usual = t.model(kind, form), width_of(*formats_of(form))
     visible = number(numbers.share(sized.share)) if sized.share else 1.0
-    sizes, device = Attention(**s, visible=visible), t.device(dtype)
+    sizes, device = Attention(**as_compiled(t, s), visible=visible), t.device(dtype)
     if not t.step.decoding:
-        seconds = prefill_attention_time(found.fitted.model, device, usual, sizes) * t.engine.attention_forward
+        generation = attention_of(t.engine.attention, t.architecture)[0] if t.engine.attention else 1.0
+        slower = t.engine.attention_forward * generation
+        seconds = prefill_attention_time(found.fitted.model, device, usual, sizes) * slower
         return KernelTime(kind, seconds, found, s)
     return KernelTime(kind, decode_time(t, found, device, usual, sizes), found, s)
+
+
+def as_compiled(t: KernelTimes, sizes: dict[str, Num]) -> dict[str, Num]:
+    """Sizes as a kernel of a named generation works on them: heads are filled up to a width that it was compiled for, which is a
+    multiple of 32. Source: flash-attention 2, csrc/flash_attn/src/static_switch.h, HEADDIM_SWITCH."""
+    if not t.engine.attention.startswith("flash") or t.step.decoding:
+        return sizes
+    return {**sizes, **{name: ceil(sizes[name] / 32.0) * 32.0 for name in ("width", "value_width")}}
 
 
 def backward_attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTime:
@@ -247,6 +265,8 @@ def element_wise(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> Ke
     if t.engine.element_wise == "generated":
         found = t.model("add", t.plain)
         model, moved = found.fitted.model, program.price(row, numbers, t.step.precision).bytes * wider
+        if t.engine.passes == "apart":
+            moved, again = moved * row.passes, total(numbers.value(product) for product in row.starts)
         return KernelTime(
             "element-wise", (model.launch + model.row) * again + traffic_time(model, device, moved), found, s
         )

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BOUNDS = ("compute", "memory", "link")
+DENOISING = ("text", "denoise", "patch", "pixels")
+"""Phases of a picture or video that is made from noise."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -179,6 +181,7 @@ class Phase:
         kinds = (
             ("unknown", self.engine.known == "no"),
             ("loop", self.mixture is not None),
+            ("denoise", self.name in DENOISING),
             ("operators", self.engine.starts == "operators"),
             ("pass", self.name == "encode"),
         )

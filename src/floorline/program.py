@@ -15,7 +15,7 @@ from floorline.block import Block
 from floorline.blocks.stage import STAGE, STREAM
 from floorline.formulas.collectives import all_to_all_bytes, one_message_bytes, ring_all_reduce_bytes, ring_gather_bytes
 from floorline.implementations.implementation import Implementation
-from floorline.implementations.operations import started
+from floorline.implementations.operations import passed, started
 from floorline.kernel_sizes import Sized, sized
 from floorline.letters import Numbers, Product
 from floorline.num import Num
@@ -62,6 +62,7 @@ class Row:
     message  the collective, if this is one
     sized    what kind of kernel it is, with its sizes; several where it does several
     starts   operators that an eager framework starts for it
+    passes   bytes that those move over what one launch moves, of element-wise work [-]
     """
 
     name: str
@@ -72,6 +73,7 @@ class Row:
     message: Collective | None = None
     sized: tuple[Sized, ...] = ()
     starts: tuple[Product, ...] = ()
+    passes: float = 1.0
 
     @cached_property
     def moved(self) -> tuple[Piece, ...]:
@@ -230,6 +232,7 @@ def launch(
         tuple(writes.values()),
         sized=sized(kernel, placed),
         starts=started(kernel.ops, kernel.name in implementation.fused),
+        passes=passed(kernel.ops),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -133,11 +133,11 @@ RULES = (
 )
 
 
-def broken(values: Mapping[str, Num]) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
+def broken(values: Mapping[str, Num], rules: Sequence[Rule] = RULES) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
     """Which points are feasible, and the index of the first rule that each of the others breaks (−1 for none)."""
     index = np.asarray(-1)
-    for i in range(len(RULES) - 1, -1, -1):
-        index = np.where(np.asarray(RULES[i].holds(values)), index, i)
+    for i in range(len(rules) - 1, -1, -1):
+        index = np.where(np.asarray(rules[i].holds(values)), index, i)
     return index < 0, index
 
 
@@ -149,8 +149,8 @@ def first_reason(values: Mapping[str, Num], feasible: NDArray[np.bool_], index: 
     return reason(point, int(np.asarray(index).flat[at]), model)
 
 
-def reason(values: Mapping[str, Num], index: int, model: str) -> str:
+def reason(values: Mapping[str, Num], index: int, model: str, rules: Sequence[Rule] = RULES) -> str:
     """The text of a broken rule with its numbers filled in."""
     heads = int(float(values["heads"]))
     divisors = " ".join(str(d) for d in range(1, min(heads, 4096) + 1) if heads % d == 0)
-    return RULES[index].text.format(**values, model=model, head_divisors=divisors)
+    return rules[index].text.format(**values, model=model, head_divisors=divisors)

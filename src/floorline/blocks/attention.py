@@ -130,7 +130,7 @@ class Attention:
 
     def keep(self, key: str, value: str, label: str) -> tuple[Op, ...]:
         """Keys and values join those of earlier tokens; without a cache they are only seen as keys."""
-        n, kernel = self.name, f"{self.name}{label}" if label else ""
+        n, kernel = self.name, f"{self.name}{label}" if label and self.cached else ""
         join = cache_write if self.cached else view
         if self.expanded:
             return (

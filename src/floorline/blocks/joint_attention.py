@@ -13,7 +13,7 @@ from floorline.blocks.attention import Attention, HeadNorm
 from floorline.blocks.streams import BOTH, TEXT, relettered
 from floorline.op import Op, contraction, elementwise, view
 
-JOINT = (("W", "T + M"), ("S", "T + M"))
+JOINT = (("W", "T + M"), ("S", "S + M"))
 """What a stack of such blocks binds its letters to."""
 
 

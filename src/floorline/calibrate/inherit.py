@@ -14,6 +14,7 @@ import numpy as np
 from floorline.calibrate.files import Fitted, calibrated, shipped
 from floorline.calibrate.fit import form_of, formats_of
 from floorline.catalogue.accelerators import load_accelerator, names
+from floorline.efficiency.prefill_attention import PrefillAttention
 from floorline.num import Num
 from floorline.specs.accelerator import Accelerator
 
@@ -144,19 +145,47 @@ def sustained(model: Fitted, name: str, architecture: str, form: str) -> Fitted:
 
 def paced(model: Fitted, name: str) -> Fitted:
     """A model whose work beside the matrix units (loading operands, exponentials) takes as many clocks on another device, so that
-    it weighs less where these units are held to a part of their rate: GeForce cards add products in fp32 at half of it."""
+    it weighs less where these units are held to a part of their rate; attention hides all of it there."""
     held = [entry for entry in HALVES if hasattr(model.model, entry)]
     if not held or name == model.accelerator or name not in names():
         return model
+    if isinstance(model.model, PrefillAttention) and slowed(name) < slowed(model.accelerator):
+        return replace(model, model=hidden(model.model, load_accelerator(name)))
     share = slowed(name) / slowed(model.accelerator)
     changed = {entry: getattr(model.model, entry) * share for entry in held}
     return replace(model, model=replace(model.model, **changed))
 
 
 def slowed(name: str) -> float:
-    """The rate at which matrix units add in fp32, over that at which they can multiply."""
+    """The rate at which matrix units add in fp32, over that at which they can multiply: a half on GeForce cards, and on servers'
+    cards whose data sheets print half of what their chip does a clock (L40, L20)."""
     device = load_accelerator(name)
-    return float(device.peak("fp16") / device.fastest("fp16"))
+    if device.boost_clock is None or device.sm_count is None:
+        return float(device.peak("fp16") / device.fastest("fp16"))
+    each = float(device.peak("fp16") / (device.sm_count * device.boost_clock))
+    return 0.5 if each < HALF_RATE else 1.0
+
+
+HALF_RATE = 700.0
+"""FLOP of a multiprocessor in a clock, below which its matrix units are held: they multiply 1024 in every generation since Volta (2048
+in A100, 4096 in H100), and cards that are held add 512."""
+
+
+def hidden(model: PrefillAttention, device: Accelerator) -> PrefillAttention:
+    """Attention where everything beside the matrix units hides behind them, so that heads of all widths reach the same.
+
+    Measured: FlashAttention-2 in fp16 over 2048 tokens on an RTX 4090, not causal, 160, 169, 169 and 156 of 165 TFLOP/s in heads of 32,
+    64, 128 and 256 (apache/tvm, tl_doc/flash_perf.md); of 4096 queries and 8192 keys on an RTX 5090 held to 400 W, 187 of 209.5
+    (gau-nernst/learn-cuda, 07_attention). Between them, by the watts that each FLOP has.
+    """
+    watts = WATTS if device.tdp is None else float(device.tdp / device.peak("fp16"))
+    reached = min(REACHED * float(np.power(watts / WATTS, REACHED_POWER)), 1.0)
+    return replace(model, efficiency=reached, half_width=0.5, single=1.0, wide=1e-4, sag=1e-6)
+
+
+REACHED, WATTS, REACHED_POWER = 1.02, 450.0 / 165.2e12, 0.37
+"""Share of an RTX 4090's peak that attention reaches, watts for each of its FLOP/s, and the exponent that gives an RTX 5090's 0.89 at
+400 W."""
 
 
 HALVES = ("half_tile", "half_width")

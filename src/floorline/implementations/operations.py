@@ -15,8 +15,34 @@ from floorline.op import Contraction, Elementwise, Op, View
 from floorline.route import Route
 
 NORM, GATED, ROPE, GELU, EXPERT = 8.0, 2.0, 5.0, 8.0, 10.0
-FUNCTIONS = {"rms_norm": NORM, "rope": ROPE, "gelu_new": GELU, "pass": 0.0, "weigh": 0.0}
-"""Function of an element-wise operator → operators; a gated one is its activation and a product, others are one."""
+FUNCTIONS = {
+    "rms_norm": NORM,
+    "rope": ROPE,
+    "gelu_new": GELU,
+    "pass": 0.0,
+    "weigh": 0.0,
+    "modulated_layer_norm": 4.0,
+    "modulated_rms_norm": NORM + 3.0,
+    "gated_add": 2.0,
+}
+"""Function of an element-wise operator → operators; a gated one is its activation and a product, others are one. A modulated norm
+is a norm, a sum of one and the scale, a product and a sum; a gated sum is a product and a sum (diffusers 0.42, normalization.py,
+AdaLayerNormZero; transformer_flux.py, FluxTransformerBlock.forward)."""
+
+PASSES = {
+    "rms_norm": 34.0 / 4.0,
+    "rope": 52.0 / 4.0,
+    "modulated_layer_norm": 12.0 / 4.0,
+    "modulated_rms_norm": 42.0 / 4.0,
+    "gated_add": 10.0 / 6.0,
+    "gated_silu": 10.0 / 6.0,
+    "gated_gelu": 10.0 / 6.0,
+    "gated_gelu_pytorch_tanh": 10.0 / 6.0,
+}
+"""Function of an element-wise operator → bytes of an element of 16 bits that its operators read and write one after another, over
+those of one launch. Root mean square: to 32 bits (6), squared (8), averaged (4), scaled (6), narrowed (6), weighted (4). Rotary
+positions: half of it negated (2), stacked (4), both made wide (6, 6) and multiplied (8, 8), added (12), narrowed (6). Source:
+diffusers 0.31, models/normalization.py, RMSNorm.forward; models/embeddings.py, apply_rotary_emb."""
 
 
 def started(ops: Iterable[Op], fused: bool) -> tuple[Product, ...]:
@@ -32,6 +58,17 @@ def started(ops: Iterable[Op], fused: bool) -> tuple[Product, ...]:
     if fused and len(products) > 1 and not any(op.weights for op in products):
         return (Product(1.0, ""),)  # attention
     return tuple(one(op) for op in whole)
+
+
+def passed(ops: Iterable[Op]) -> float:
+    """Bytes that the operators of an element-wise launch move one by one, over those of the launch: of several, the mean.
+
+    >>> from floorline.op import elementwise
+    >>> passed([elementwise("add", "x[BTD] attn[BTD] mod[BnD] -> y[BTD]", "gated_add")])
+    1.6666666666666667
+    """
+    found = [PASSES.get(op.function, 1.0) for op in ops if isinstance(op, Elementwise)]
+    return sum(found) / len(found) if found else 1.0
 
 
 def one(op: Op) -> Product:

@@ -77,6 +77,21 @@ class Engine:
     attention_backward: Num = spec(
         "time of the backward pass of attention over that of the forward pass", default=2.5, most=20.0, whole=False
     )
+    attention: str = choice(
+        "generation of its attention of whole sequences; left out: as the measured kernels of its engine",
+        ("", "flash-1", "triton", "flash-2", "newest"),
+        "",
+    )
+    matmuls: str = choice(
+        "whether matmuls take what they take alone, or what they take inside a model, with other clocks and colder caches",
+        ("alone", "inside"),
+        "alone",
+    )
+    passes: str = choice(
+        "whether each element-wise operator is one launch, or goes over its tensors as often as a framework writes it",
+        ("one", "apart"),
+        "one",
+    )
     packs: str = choice(
         "heads of which decode attention takes all queries at once: all, none, or those 128 wide in groups of 8",
         ("all", "none", "128x8"),

@@ -172,6 +172,23 @@ class Denoise:
         most=10,
     )
     text_tokens: Num | None = text_tokens()
+    reused: Num = spec(
+        "share of the steps that take an earlier one's result instead (step caching)",
+        aliases=("--reused-steps",),
+        default=0,
+        least=0,
+        most=0.99,
+        whole=False,
+    )
+    offload: str = choice(
+        "what waits in the host's memory: nothing, models that are not at work, or every layer until its turn",
+        ("none", "model", "layers"),
+        "none",
+        aliases=("--offload",),
+    )
+    tiling: str = choice(
+        "whether the decoder makes a picture tile by tile", ("no", "yes"), "no", aliases=("--tiling", "--vae-tiling")
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -4,29 +4,17 @@ after them."""
 from __future__ import annotations
 
 from floorline.expected import Expectation, Share
+from floorline.host_link import host_rate
 from floorline.num import Num, maximum, number
 from floorline.specs.accelerator import Accelerator
 from floorline.specs.recipe import Recipe
 from floorline.training.updates import State
 from floorline.training.work import NOTHING, Work
 
-HOST_SHARE = 0.85
-"""Share of the host link's bandwidth that copies of large pinned buffers reach: PCIe gen 4 x16 gives 26 to 27 of 31.5 GB/s
-(NVIDIA, cuda-samples, bandwidthTest on A100)."""
-
-HOST_LINK = 25e9
-"""Of a device of which no host link is known [B/s]: PCIe gen 4 x16 as measured."""
-
 HOST_MEMORY = 25e9
 """What an update on the host moves for each device [B/s]: two sockets of eight channels of DDR4-3200, 410 GB/s, half of it
 reached, shared by eight devices (Ren et al. 2021, ZeRO-Offload, arXiv:2101.06840, section 5: Adam by vector instructions is bound
 by memory)."""
-
-
-def host_rate(device: Accelerator) -> Num:
-    """What a device sends to its host, one direction [B/s]."""
-    links = [link.bandwidth for link in device.links if link.host]
-    return links[0] * HOST_SHARE if links else HOST_LINK
 
 
 def waiting(stage: Work, kept_bytes: Num, weight_bytes: Num, recipe: Recipe, device: Accelerator) -> Num:

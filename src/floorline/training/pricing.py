@@ -14,6 +14,7 @@ from floorline.adapters import PACKED
 from floorline.calibrate.devices import width_of
 from floorline.efficiency.device import fits
 from floorline.efficiency.element_wise import traffic_time
+from floorline.efficiency.in_model import matmul_inside
 from floorline.efficiency.matmul import matmul_time
 from floorline.expected import Share
 from floorline.formulas.collectives import message_time
@@ -82,7 +83,7 @@ class Expected:
             if time.kind == "matmul":
                 slower = FUSED_SUM if makes and self.trainer.accumulates == "fused" else 1.0
                 form = self.times.weight_form(row.sized[0].weights, numbers)[0]
-                share = scaled(share, slower * in_model(self.cluster, form))
+                share = scaled(share, slower * matmul_inside(self.cluster.accelerator.architecture, form))
             yield KINDS.get(time.kind, time.kind), share
         for moved, launches in (self.beside(row, numbers), self.widening(row, numbers)):
             if launches:
@@ -105,7 +106,7 @@ class Expected:
                 yield "element-wise", self.traffic(made, 2.0)
             one = matmul_time(model, device, width, rows, s["inner"], s["width"])
             share = shared(KernelTime("experts", one * s["experts"] * s["matrices"], found, s))
-            yield "experts", scaled(share, in_model(self.cluster, form))
+            yield "experts", scaled(share, matmul_inside(self.cluster.accelerator.architecture, form))
         elif not row.flops:
             yield "element-wise", self.traffic(self.moved(row, numbers), 1.0)
 
@@ -177,28 +178,6 @@ class Expected:
 
 KINDS = {"prefill_attention": "attention"}
 """Kind of a kernel's model → what a breakdown calls it."""
-
-IN_MODEL = {"ampere": 1.10, "hopper": 1.09}
-"""Time of large matmuls inside a model over that of the same alone, by architecture: the medians of 297 of A100 and 181 of H100 SXM
-that Vidur's profiler took from models as they ran, in fp16 (vidur_gemm.csv.xz), against the models that were fitted to replayed
-graphs of one matmul. Colder caches and lower clocks do not ask for the format."""
-
-IN_MODEL_WIDE = {"blackwell": 1.38}
-"""The same of 514 that Transformer Engine took on B200 in bf16 (gemm_train.csv.xz); narrower formats were not measured, and those
-of 16 bits say nothing of them, since replayed ones count the making of narrow inputs."""
-
-
-def in_model(cluster: Cluster, form: str) -> float:
-    """How much longer a matmul takes inside a model.
-
-    >>> from floorline.catalogue.clusters import load_cluster
-    >>> in_model(load_cluster("a100"), "bf16"), in_model(load_cluster("b200-sxm"), "fp8")
-    (1.1, 1.0)
-    """
-    family = cluster.accelerator.architecture
-    wide = IN_MODEL_WIDE.get(family, 1.0) if form in ("bf16", "fp16") else 1.0
-    return IN_MODEL.get(family, wide)
-
 
 FUSED_SUM = 1.05
 """Time of a matmul that adds its result to a gradient in fp32 over that of one that does not: Transformer Engine on A100 PCIe and

@@ -6,31 +6,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from floorline.adapters import Kind, adapted
+from floorline.efficiency.in_model import attention_of
 from floorline.specs.accelerator import Accelerator
 from floorline.specs.engine import Engine
 from floorline.specs.recipe import Recipe
 from floorline.specs.trainer import Trainer
 from floorline.transformer import Transformer
-
-ATTENTION = {
-    ("flash-1", "ampere"): (1.81, 2.75),
-    ("triton", "ampere"): (1.44, 2.75),
-    ("flash-2", "ampere"): (0.80, 2.75),
-    ("flash-2", "hopper"): (1.40, 2.95),
-    ("flash-2", "blackwell"): (1.40, 2.95),
-    ("newest", "ampere"): (0.80, 2.75),
-    ("newest", "hopper"): (0.95, 2.65),
-    ("newest", "blackwell"): (0.95, 2.60),
-}
-"""Generation of kernels and architecture → time of attention of whole sequences over that of an inference engine's prefill
-kernels, and of its backward pass over the forward one. Measured (validation/kernels/attention_train.csv.xz): FlashAttention-2 on
-A100, H100 and H800, Transformer Engine on A100 and B200. The first generation takes 1.7 to 3.0 times as long as the second,
-kernels in Triton 1.3 to 2.5 times (Dao 2023, arXiv:2307.08691, section 4.1): geometric means. On Hopper the newest is
-FlashAttention-3: Shah et al. 2024, arXiv:2407.08608, figures 5 and 6, 640 TFLOP/s forward and 560 back of 16 000 causal tokens in
-heads of 128."""
-
-OTHER = (1.0, 2.75)
-"""The same for devices of other architectures."""
 
 FUSIONS = {
     ("nothing", False): "flash",
@@ -66,7 +47,7 @@ def engine(trainer: Trainer, device: Accelerator) -> Engine:
     >>> engine(Trainer(attention="flash-2"), load_accelerator("h100-sxm")).attention_backward
     2.95
     """
-    forward, backward = ATTENTION.get((trainer.attention, device.architecture), OTHER)
+    forward, backward = attention_of(trainer.attention, device.architecture)
     return Engine(
         name=trainer.name,
         title=trainer.title,

@@ -186,8 +186,6 @@ def floor(case: Case, folder: Path | None) -> Found:
 
     raises BadInput where it cannot be priced, with the reason
     """
-    if case.word("kind") == "diffusion":
-        raise BadInput("diffusion models are not priced yet")
     if case.metric not in FLOORS:
         raise BadInput(f"{case.metric} is no time and no rate of work: it has no floor")
     return FLOORS[case.metric](case, folder)

@@ -24,6 +24,8 @@ def question(case: Case) -> str:
     training = "training, " if case.word("kind") == "training" else ""
     if case.metric in ("peak_memory_bytes", "out_of_memory"):
         return training + ("peak memory" if case.metric == "peak_memory_bytes" else "out of memory")
+    if case.word("kind") == "diffusion":
+        return "diffusion, one device" if case.number("devices", 1.0) == 1.0 else "diffusion, several devices"
     if case.word("kind") != "inference":
         return case.word("kind")
     load = LOADS.get(case.word("load"), "")

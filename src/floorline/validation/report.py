@@ -18,6 +18,8 @@ from floorline.kernels import table
 from floorline.kernels.floors import floor as kernel_floor
 from floorline.result import Result
 from floorline.validation import cases as case_table
+from floorline.validation.case_denoise import expected as expected_denoising
+from floorline.validation.case_denoise import floor as denoising_floor
 from floorline.validation.case_floors import floor as case_floor
 from floorline.validation.case_memory import METRICS, Verdicts, verdicts
 from floorline.validation.case_memory import expected as expected_memory
@@ -227,7 +229,7 @@ def of_case(case: case_table.Case, folder: Path | None) -> Row:
             raise BadInput(f"value is {case.word('value')!r}; expected more than zero and less than infinity")
         if case.metric in METRICS:
             return of_memory(case, folder)
-        bound, _ = case_floor(case, folder)
+        bound, _ = FLOORS.get(case.word("kind"), case_floor)(case, folder)
         if not 0.0 <= bound < float("inf"):
             raise BadInput("its bound is no finite number: does the plan or the length break a rule of the model?")
     except FloorlineError as error:
@@ -245,8 +247,12 @@ EXPECTED: dict[str, Callable[[case_table.Case, Path | None], tuple[float, float,
     "inference": expected_time,
     "encoder": expected_time,
     "training": expected_training,
+    "diffusion": expected_denoising,
 }
 """Kind of case → what is expected of it; of others only the floor is known."""
+
+FLOORS = {"diffusion": denoising_floor}
+"""Kind of case → its bound, where that is not told by the metric alone."""
 
 
 def of_time(

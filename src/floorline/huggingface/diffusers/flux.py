@@ -23,7 +23,7 @@ from floorline.op import contraction
 from floorline.specs.latent import Latent
 from floorline.transformer import Transformer
 
-TOGETHER = (("T", "T + M"), ("S", "T"))
+TOGETHER = (("T", "T + M"), ("S", "S + M"))
 """A layer of one stream sees picture and text as one sequence."""
 HEAD_NORM = HeadNorm(RMS_NORM)
 

@@ -1,0 +1,82 @@
+"""Memory of one device that makes pictures: weights of all models or of those at work, and the largest set of tensors alive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from floorline.footprints import framework_bytes
+from floorline.memory import Memory, activation_bytes, weight_bytes
+from floorline.num import Num, largest, maximum, number, total
+from floorline.result import Result
+from floorline.specs.footprint import Footprint
+from floorline.step import Step
+
+
+@dataclass(frozen=True)
+class Part(Result):
+    """One model of a pipeline on a device.
+
+    name         "denoiser", "t5-v1.1-xxl", "decoder"
+    weights      on one rank [B]
+    activations  the largest set of tensors alive at once [B]
+    layer        weights of its largest layer, which is all that layer-by-layer offload keeps [B]
+    """
+
+    name: str
+    weights: Num
+    activations: Num
+    layer: Num
+
+
+@dataclass(frozen=True)
+class DenoiseMemory(Result):
+    """Bytes on one device.
+
+    parts      of the pipeline
+    stale      keys and values that a patch pipeline keeps from the step before [B]
+    offload    what waits on the host: "none", "model", "layers"
+    framework  the driver's context and message buffers [B]
+    """
+
+    parts: tuple[Part, ...]
+    stale: Num
+    offload: str
+    framework: Num
+
+    @property
+    def peak(self) -> Memory:
+        """Weights and activations at the fullest moment."""
+        activations = largest(part.activations for part in self.parts)
+        if self.offload == "none":
+            weights = total(part.weights for part in self.parts)
+            return Memory(weights=weights, kv_cache=self.stale, activations=activations, framework=self.framework)
+        held = {"model": "weights", "layers": "layer"}[self.offload]
+        both = largest(getattr(part, held) + part.activations for part in self.parts)
+        return Memory(
+            weights=number(both - activations),
+            kv_cache=self.stale,
+            activations=activations,
+            framework=self.framework,
+        )
+
+    @property
+    def total(self) -> Num:
+        """All of it at the fullest moment [B]."""
+        return self.peak.total
+
+    def answer(self) -> Mapping[str, Any]:
+        """By kind, and by part of the pipeline."""
+        return {**self.peak.answer(), "parts": self.parts}
+
+
+def part(name: str, step: Step, fusion: str) -> Part:
+    """A model of a pipeline."""
+    weights = weight_bytes(step)
+    return Part(name, weights, activation_bytes(step, fusion), weights / maximum(step.model.layers(), 1.0))
+
+
+def framework(step: Step, footprint: Footprint) -> Num:
+    """What the driver and the framework take beside [B]."""
+    return number(framework_bytes(step, footprint))

@@ -1,0 +1,52 @@
+"""How kernels inside a model differ from the same that were measured alone, by architecture: matmuls, and attention by the
+generation of its kernels."""
+
+from __future__ import annotations
+
+MATMUL = {"ampere": 1.10, "hopper": 1.09}
+"""Time of large matmuls inside a model over that of the same alone, by architecture: the medians of 297 of A100 and 181 of H100 SXM
+that Vidur's profiler took from models as they ran, in fp16 (vidur_gemm.csv.xz), against the models that were fitted to replayed
+graphs of one matmul. Colder caches and lower clocks do not ask for the format."""
+
+MATMUL_WIDE = {"blackwell": 1.38}
+"""The same of 514 that Transformer Engine took on B200 in bf16 (gemm_train.csv.xz); narrower formats were not measured, and those
+of 16 bits say nothing of them, since replayed ones count the making of narrow inputs."""
+
+ATTENTION = {
+    ("flash-1", "ampere"): (1.81, 2.75),
+    ("triton", "ampere"): (1.44, 2.75),
+    ("flash-2", "ampere"): (0.80, 2.75),
+    ("flash-2", "hopper"): (1.40, 2.95),
+    ("flash-2", "blackwell"): (1.40, 2.95),
+    ("newest", "ampere"): (0.80, 2.75),
+    ("newest", "hopper"): (0.95, 2.65),
+    ("newest", "blackwell"): (0.95, 2.60),
+}
+"""Generation of kernels and architecture → time of attention of whole sequences over that of an inference engine's prefill
+kernels, and of its backward pass over the forward one. Measured (validation/kernels/attention_train.csv.xz): FlashAttention-2 on
+A100, H100 and H800, Transformer Engine on A100 and B200. The first generation takes 1.7 to 3.0 times as long as the second,
+kernels in Triton 1.3 to 2.5 times (Dao 2023, arXiv:2307.08691, section 4.1): geometric means. On Hopper the newest is
+FlashAttention-3: Shah et al. 2024, arXiv:2407.08608, figures 5 and 6, 640 TFLOP/s forward and 560 back of 16 000 causal tokens in
+heads of 128."""
+
+OTHER = (1.0, 2.75)
+"""The same for devices of other architectures."""
+
+
+def matmul_inside(architecture: str, form: str) -> float:
+    """How much longer a matmul takes inside a model than alone.
+
+    >>> matmul_inside("ampere", "bf16"), matmul_inside("blackwell", "fp8")
+    (1.1, 1.0)
+    """
+    wide = MATMUL_WIDE.get(architecture, 1.0) if form in ("bf16", "fp16") else 1.0
+    return MATMUL.get(architecture, wide)
+
+
+def attention_of(generation: str, architecture: str) -> tuple[float, float]:
+    """Time of attention by kernels of a generation over that of the measured prefill kernels, and of its backward pass over that.
+
+    >>> attention_of("flash-2", "hopper")
+    (1.4, 2.95)
+    """
+    return ATTENTION.get((generation, architecture), OTHER)
