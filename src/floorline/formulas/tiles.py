@@ -1,0 +1,31 @@
+"""Tiles that overlap: how many there are along a side, and how long the last ones are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from floorline.num import Num, ceil, floor, maximum, minimum, number, where
+
+
+def tiles_along(length: Num, size: float, stride: float) -> tuple[tuple[Num, Num], ...]:
+    """Extents of the tiles that start every ``stride`` along a side, each with how often it is there (0 where it is not).
+
+    LaTeX: n = \\lceil L / s \\rceil, \\quad \\ell_i = \\min(z, L - i s)
+
+    length  of the side [-]
+    size    of a whole tile [-]
+    stride  from one start to the next [-]
+
+    Source: diffusers 0.42, models/autoencoders/autoencoder_kl.py, ``tiled_decode``: 128 latents in tiles of 64 that start every
+    48 are two whole ones and one of 32.
+
+    >>> [(extent, times) for extent, times in tiles_along(128.0, 64.0, 48.0) if times > 0.0]
+    [(64.0, 2.0), (32.0, 1.0)]
+    """
+    count = number(ceil(length / stride))
+    whole = minimum(number(maximum(number(floor((length - size) / stride)) + 1.0, 0.0)), count)
+    found: list[tuple[Num, Num]] = [(size, whole)]
+    for i in range(int(np.ceil(size / stride))):
+        last = maximum(length - (whole + i) * stride, 1.0)
+        found.append((number(last), number(where(number(whole + i) < count, 1.0, 0.0))))
+    return tuple(found)

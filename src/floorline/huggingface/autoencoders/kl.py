@@ -1,0 +1,130 @@
+"""AutoencoderKL, of Stable Diffusion, SDXL, SD3, FLUX, PixArt: residual blocks at each level, attention in the middle.
+
+Sources: Rombach et al. 2021 (latent diffusion), arXiv:2112.10752, appendix E; diffusers 0.42,
+models/autoencoders/autoencoder_kl.py, models/autoencoders/vae.py, models/unets/unet_2d_blocks.py.
+"""
+
+from __future__ import annotations
+
+from floorline.autoencoder import AllFrames, Autoencoder, Cuts, Tile
+from floorline.blocks.autoencoder import PLANE, GroupNorm, convolved, head, pointwise
+from floorline.blocks.resampling import downsampling, upsampling
+from floorline.huggingface.autoencoders.common import (
+    Grid,
+    Style,
+    activation,
+    attention,
+    changed,
+    groups,
+    kinds,
+    listed,
+    network,
+    resnets,
+    stack,
+)
+from floorline.huggingface.config import Config
+from floorline.transformer import Stack
+
+WINDOW = {"i": 3.0, "j": 3.0}
+OVERLAP = 0.25
+"""Share of a tile that the next one covers too (autoencoder_kl.py, ``tile_overlap_factor``)."""
+
+
+def coarse(level: int) -> Grid:
+    """A level of the encoder: halves are rounded down."""
+    return Grid(f"floor(pixel_h/{2**level})", f"floor(pixel_w/{2**level})")
+
+
+def fine(level: int) -> Grid:
+    """A level of the decoder."""
+    return Grid(f"{2**level}*latent_h", f"{2**level}*latent_w")
+
+
+def middle(style: Style, grid: Grid, channels: float, attends: bool) -> tuple[Stack, ...]:
+    """A residual block, attention over all pixels, a residual block."""
+    block = resnets(style, grid, (channels, channels), 1.0)
+    attn = (attention(style.space, style.norm, grid, channels, "y*x"),) if attends else ()
+    return (*block, *attn, *block) if attends else (*resnets(style, grid, (channels, channels), 2.0),)
+
+
+def encoder(
+    style: Style, widths: tuple[float, ...], layers: float, ends: tuple[float, float], attends: bool
+) -> list[Stack]:
+    """From pixels to the moments of latents.
+
+    ends  channels of a pixel, and of the moments
+    """
+    found = [stack(convolved(PLANE, "conv_in", data=True), coarse(0).tokens, (ends[0], widths[0]))]
+    before = widths[0]
+    for level, width in enumerate(widths):
+        found += resnets(style, coarse(level), (before, width), layers)
+        if level < len(widths) - 1:
+            found.append(changed(downsampling(PLANE), coarse(level), coarse(level + 1), (width, width)))
+        before = width
+    last = coarse(len(widths) - 1)
+    found += middle(style, last, before, attends)
+    return [*found, stack(head(PLANE, style.norm, "silu"), last.tokens, (before, ends[1]))]
+
+
+def decoder(
+    style: Style, widths: tuple[float, ...], layers: float, ends: tuple[float, float], attends: bool
+) -> list[Stack]:
+    """From latents to pixels.
+
+    ends  channels of a latent, and of a pixel
+    """
+    before = widths[-1]
+    found = [stack(convolved(PLANE, "conv_in", data=True), fine(0).tokens, (ends[0], before))]
+    found += middle(style, fine(0), before, attends)
+    for level, width in enumerate(reversed(widths)):
+        found += resnets(style, fine(level), (before, width), layers + 1.0)
+        if level < len(widths) - 1:
+            found.append(changed(upsampling(PLANE), fine(level), fine(level + 1), (width, width)))
+        before = width
+    return [*found, stack(head(PLANE, style.norm, "silu"), fine(len(widths) - 1).tokens, (before, ends[1]))]
+
+
+def tiles(config: Config, levels: int) -> tuple[Cuts, Cuts]:
+    """Tiles of pixels, and of latents: the picture that it was made for, and a quarter of overlap."""
+    side = listed_side(config)
+    encode = Tile(side, float(int(side * (1.0 - OVERLAP))))
+    latent = float(int(side / 2.0 ** (levels - 1)))
+    decode = Tile(latent, float(int(latent * (1.0 - OVERLAP))))
+    return Cuts(AllFrames(), encode, encode), Cuts(AllFrames(), decode, decode)
+
+
+def listed_side(config: Config) -> float:
+    """The side of the picture that it was made for; of two, the first."""
+    value = config.get("sample_size")
+    if isinstance(value, (list, tuple)):
+        return listed(config, "sample_size", (32.0,))[0]
+    return config.count("sample_size", 32.0, least=1.0)
+
+
+def read(config: Config) -> Autoencoder:
+    """A configuration of AutoencoderKL."""
+    widths = listed(config, "block_out_channels", (64.0,))
+    levels = len(widths)
+    kinds(config, "down_block_types", ("DownEncoderBlock2D",), ("DownEncoderBlock2D",), levels)
+    kinds(config, "up_block_types", ("UpDecoderBlock2D",), ("UpDecoderBlock2D",), levels)
+    layers = config.count("layers_per_block", 1.0, least=1.0)
+    latents = config.count("latent_channels", 4.0, least=1.0)
+    style = Style(PLANE, GroupNorm(groups(config, widths)), activation(config))
+    attends = config.flag("mid_block_add_attention", True)
+    pixels, made = config.count("in_channels", 3.0, least=1.0), config.count("out_channels", 3.0, least=1.0)
+    down = encoder(style, widths, layers, (pixels, 2.0 * latents), attends)
+    up = decoder(style, widths, layers, (latents, made), attends)
+    if config.flag("use_quant_conv", True):
+        down.append(stack(pointwise(PLANE, "quant"), coarse(levels - 1).tokens, (2.0 * latents, 2.0 * latents)))
+    if config.flag("use_post_quant_conv", True):
+        up.insert(0, stack(pointwise(PLANE, "post_quant", data=True), fine(0).tokens, (latents, latents)))
+    encoding, decoding = tiles(config, levels)
+    return Autoencoder(
+        config.name,
+        network(f"{config.name} encoder", down, WINDOW),
+        network(f"{config.name} decoder", up, WINDOW),
+        down=2.0 ** (levels - 1),
+        latent_channels=latents,
+        encoding=encoding,
+        decoding=decoding,
+    )
