@@ -206,7 +206,7 @@ def framepack(c, b, f, h, w, text):
     frames = kw["hidden_states"].shape[2]
     past = lambda n: real(b, c.in_channels, n, h // 8, w // 8)
     index = lambda n: torch.zeros(n, dtype=torch.long, device=META)
-    return {**kw, "image_embeds": real(b, 729, c.image_proj_dim), "indices_latents": index(frames), "latents_clean": past(2), "indices_latents_clean": index(2),
+    return {**kw, "image_embeds": real(b, 729, c.image_proj_dim), "indices_latents": index(frames // c.patch_size_t), "latents_clean": past(2), "indices_latents_clean": index(2),
             "latents_history_2x": past(2), "indices_latents_history_2x": index(2), "latents_history_4x": past(16), "indices_latents_history_4x": index(16)}
 
 
@@ -260,7 +260,18 @@ def sky_reels_v2(c, b, f, h, w, text):
     return {**wan(c, b, f, h, w, text), "fps": [0] * b}
 
 
+def ltx2_video(c, b, f, h, w, text):
+    """As the pipeline: 24 frames a second, and the tokens of as many seconds of sound."""
+    down = c.vae_scale_factors
+    t, y, x = ((f - 1) // down[0] + 1) // c.patch_size_t, h // down[1] // c.patch_size, w // down[2] // c.patch_size
+    heard = round(f / 24.0 * (c.audio_sampling_rate / c.audio_hop_length / c.audio_scale_factor))
+    widths = (c.caption_channels,) * 2 if c.use_prompt_embeddings else (c.cross_attention_dim, c.audio_cross_attention_dim)
+    return dict(hidden_states=real(b, t * y * x, c.in_channels), audio_hidden_states=real(b, heard, c.audio_in_channels), encoder_hidden_states=real(b, text, widths[0]),
+                audio_encoder_hidden_states=real(b, text, widths[1]), timestep=real(b), sigma=real(b), num_frames=t, height=y, width=x, audio_num_frames=heard)
+
+
 INPUTS = {
+    "LTX2VideoTransformer3DModel": ltx2_video,
     "WanVACETransformer3DModel": wan_vace,
     "SkyReelsV2Transformer3DModel": sky_reels_v2,
     "BriaTransformer2DModel": bria,

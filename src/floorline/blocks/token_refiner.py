@@ -3,7 +3,7 @@
 Letters: T tokens, here those of the text (a stack binds T to M), ``e`` width of the text as its encoder leaves it, ``v`` width of
 the vector that conditions, ``u`` inside its matmuls, ``n`` gates that are made of it: two.
 
-Sources: Ma et al. 2024 (token refiner), arXiv:2412.03603 (HunyuanVideo), section 4.2.2 and figure 8; diffusers 0.42,
+Sources: Kong et al. 2024 (HunyuanVideo), arXiv:2412.03603, "bidirectional token refiner"; diffusers 0.42,
 models/transformers/transformer_hunyuan_video.py, HunyuanVideoTokenRefiner.
 """
 

@@ -18,6 +18,7 @@ CLASSES: dict[str, str] = {
     "HunyuanVideo15Transformer3DModel": "hunyuan_video15",
     "HunyuanVideoFramepackTransformer3DModel": "hunyuan_video_framepack",
     "HunyuanVideoTransformer3DModel": "hunyuan_video",
+    "LTX2VideoTransformer3DModel": "ltx2_video",
     "LTXVideoTransformer3DModel": "ltx_video",
     "LatteTransformer3DModel": "latte",
     "Lumina2Transformer2DModel": "lumina2",

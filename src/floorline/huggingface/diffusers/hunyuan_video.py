@@ -2,7 +2,7 @@
 
 Every query is turned, where the library leaves the text's as they are: a copy costs what a rotation does.
 
-Sources: Kong et al. 2024, arXiv:2412.03603, section 4.2 and figure 8; diffusers 0.42,
+Sources: Kong et al. 2024, arXiv:2412.03603, section 4; diffusers 0.42,
 models/transformers/transformer_hunyuan_video.py; its pipeline, pipelines/hunyuan_video/pipeline_hunyuan_video.py.
 """
 
@@ -43,18 +43,18 @@ CONDITIONS = (None, "latent_concat", "token_replace")
 def head_norm(config: Config, nullable: bool = True) -> HeadNorm | None:
     """The norm of queries and keys.
 
-    nullable  whether there may be none
+    nullable  whether there may be none: null
 
     raises BadInput for one that the class cannot have
 
     >>> head_norm(Config({"qk_norm": None}, "tiny")) is None
     True
     """
-    if nullable and "qk_norm" in config.values and config.get("qk_norm") is None:
+    word = config.get("qk_norm") if "qk_norm" in config.values else "rms_norm"
+    if nullable and word is None:
         return None
-    word = config.text("qk_norm", "rms_norm")
-    if word not in HEAD_NORMS:
-        raise BadInput(f"{config.name}: qk_norm is {word[:40]!r}; expected one of {', '.join(HEAD_NORMS)}")
+    if not isinstance(word, str) or word not in HEAD_NORMS:
+        raise BadInput(f"{config.name}: qk_norm is {str(word)[:40]!r}; expected one of {', '.join(HEAD_NORMS)}")
     return HEAD_NORMS[word]
 
 
@@ -101,13 +101,18 @@ def video_sizes(config: Config, count: float, channels: float, made: float, patc
 
     count, channels, made, patch  what the class has where its keys are left out
     """
+    side = config.size("patch_size", patch)
+    patches = {"i": side, "j": side, "l": config.size("patch_size_t", 1.0)}
+    return {**common_sizes(config, count, channels, made), **patches}
+
+
+def common_sizes(config: Config, count: float, channels: float, made: float) -> dict[str, Num]:
+    """The same without the patches."""
     sizes = heads(config, count, 128.0)
     wide, given = sizes["D"], config.size("in_channels", channels)
     out = optional(config, "out_channels", made)
-    side = config.size("patch_size", patch)
     sizes |= {"F": scaled(wide, config.values.get("mlp_ratio", 4.0), config), "v": wide, "u": wide, "w": WAVES}
-    sizes |= {"c": given, "o": given if out is None else out, "i": side, "j": side}
-    sizes |= {"l": config.size("patch_size_t", 1.0), "n": 6.0, "m": 6.0, "r": 2.0}
+    sizes |= {"c": given, "o": given if out is None else out, "n": 6.0, "m": 6.0, "r": 2.0}
     ignored(config, "mlp_ratio", "rope_theta", "rope_axes_dim")
     return sizes
 
@@ -127,10 +132,7 @@ def read(config: Config) -> Transformer:
         )
     clean, norm = kind == "token_replace", head_norm(config)
     by = TIMES if clean else OWN
-    joint = JointAttention(head_norm=norm, text_norm=norm, rotary="picture")
-    alone = Attention(bias=True, out_bias=True, rotary=True, head_norm=norm, cached=False)
-    ffn, text_ffn = (FeedForward("gelu_pytorch_tanh", bias=True, name=name) for name in ("", "c"))
-    single_ffn = FeedForward("gelu_pytorch_tanh", bias=True, down_bias=False)
+    joint, ffn, text_ffn, alone, single_ffn = streams(norm)
     count, singles = config.count("num_layers", 20.0), config.count("num_single_layers", 40.0)
     stacks = (
         stack(conditioning(config.flag("guidance_embeds", True), clean)),
@@ -144,6 +146,22 @@ def read(config: Config) -> Transformer:
         frames=4, first=1, patch=sizes["i"], patch_frames=sizes["l"], height=720, width=1280, length=129, text=256
     )
     return denoiser(config, sizes, stacks, latent)
+
+
+def streams(norm: HeadNorm | None) -> tuple[JointAttention, FeedForward, FeedForward, Attention, FeedForward]:
+    """Parts of layers of two streams (attention, the picture's feed-forward network, the text's) and of one.
+
+    >>> streams(None)[4].down_bias
+    False
+    """
+    ffn, text_ffn = (FeedForward("gelu_pytorch_tanh", bias=True, name=name) for name in ("", "c"))
+    return (
+        JointAttention(head_norm=norm, text_norm=norm, rotary="picture"),
+        ffn,
+        text_ffn,
+        Attention(bias=True, out_bias=True, rotary=True, head_norm=norm, cached=False),
+        FeedForward("gelu_pytorch_tanh", bias=True, down_bias=False),
+    )
 
 
 def doubles(

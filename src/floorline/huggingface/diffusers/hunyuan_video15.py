@@ -2,9 +2,9 @@
 
 The text is refined as in HunyuanVideo; what a byte-level T5 makes of letters to be drawn, 256 tokens, and what a vision encoder
 makes of a picture, 729, follow it: both are computed whether there are any or not, and masked. Nobody reads the second stream
-of the last layer.
+of the last layer. Attention is full: its authors' own sparse one ("selective and sliding tile") is not in the library.
 
-Sources: Tencent Hunyuan 2025, arXiv:2511.18870, section 3; diffusers 0.42, models/transformers/transformer_hunyuan_video15.py;
+Sources: Wu et al. 2025, arXiv:2511.18870; diffusers 0.42, models/transformers/transformer_hunyuan_video15.py;
 its pipeline, pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py, for all lengths.
 """
 
@@ -28,7 +28,7 @@ from floorline.huggingface.diffusers.hunyuan_video import (
     text_stacks,
     video_sizes,
 )
-from floorline.op import contraction, elementwise, view
+from floorline.op import Op, contraction, elementwise, view
 from floorline.specs.latent import Latent
 from floorline.transformer import Transformer
 
@@ -37,22 +37,40 @@ EVERYTHING = "M + b + a"
 
 
 @cache
-def conditioning(spans: bool) -> Block:
+def conditioning(spans: bool, guided: bool = False) -> Block:
     """The time's vector.
 
-    spans  whether a second time, where the step ends, is added: a mean flow
+    spans   whether a second time, where the step ends, is added: a mean flow
+    guided  whether the guidance is distilled, and added
 
     >>> conditioning(True).ops[-1].name
     'condition'
     """
-    if not spans:
-        return block("conditioning", "", two_matmuls("time", "waves[Bw]", "vec[Bv]", "silu"), "vec", data="waves[Bw]")
+    added = (*(("until",) if spans else ()), *(("guided",) if guided else ()))
+    vectors = ("time[Bv]", *(f"{name}[Bv]" for name in added))
     ops = (
-        *two_matmuls("time", "waves[Bw]", "time[Bv]", "silu"),
-        *two_matmuls("until", "until_waves[Bw]", "until[Bv]", "silu"),
-        *summed("condition", ("time[Bv]", "until[Bv]"), "vec[Bv]"),
+        *two_matmuls("time", "waves[Bw]", "time[Bv]" if added else "vec[Bv]", "silu"),
+        *(op for name in added for op in two_matmuls(name, f"{name}_waves[Bw]", f"{name}[Bv]", "silu")),
+        *(summed("condition", vectors, "vec[Bv]") if added else ()),
     )
-    return block("conditioning", "", ops, "vec", data="waves[Bw] until_waves[Bw]")
+    data = " ".join(("waves[Bw]", *(f"{name}_waves[Bw]" for name in added)))
+    return block("conditioning", "", ops, "vec", data=data)
+
+
+def glyphs() -> tuple[Op, ...]:
+    """Letters to be drawn, as a byte-level T5 leaves them, to the model's width: three matmuls, two inside 2048 wide.
+
+    >>> [str(op.outputs[0]) for op in glyphs()][-1]
+    'letters[BbD]'
+    """
+    return (
+        LAYER_NORM.op("glyph_norm", "glyphs", "gn", "Bbg", "g"),
+        contraction("glyph_up", "gn[Bbg] Wglyph_up[gq] -> gu[Bbq]", bias=True),
+        elementwise("glyph_act", "gu[Bbq] -> gm[Bbq]", "gelu"),
+        contraction("glyph_mid", "gm[Bbq] Wglyph_mid[qz] -> gv[Bbz]", bias=True),
+        elementwise("glyph_act2", "gv[Bbz] -> gw[Bbz]", "gelu"),
+        contraction("glyph_down", "gw[Bbz] Wglyph_down[zD] -> letters[BbD]", bias=True),
+    )
 
 
 @cache
@@ -66,12 +84,7 @@ def conditions() -> Block:
     ['join', 'kind']
     """
     ops = (
-        LAYER_NORM.op("glyph_norm", "glyphs", "gn", "Bbg", "g"),
-        contraction("glyph_up", "gn[Bbg] Wglyph_up[gq] -> gu[Bbq]", bias=True),
-        elementwise("glyph_act", "gu[Bbq] -> gm[Bbq]", "gelu"),
-        contraction("glyph_mid", "gm[Bbq] Wglyph_mid[qz] -> gv[Bbz]", bias=True),
-        elementwise("glyph_act2", "gv[Bbz] -> gw[Bbz]", "gelu"),
-        contraction("glyph_down", "gw[Bbz] Wglyph_down[zD] -> letters[BbD]", bias=True),
+        *glyphs(),
         LAYER_NORM.op("seen_norm", "seen", "sn", "Bap", "p"),
         *two_matmuls("seen", "sn[Bap]", "sd[BaD]", "gelu", inner="y"),
         LAYER_NORM.op("seen_norm_out", "sd", "picture", "BaD", "D"),

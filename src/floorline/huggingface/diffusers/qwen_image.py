@@ -3,7 +3,7 @@
 A picture to be edited is further tokens of the picture: ask for as many pixels more. Where such tokens are modulated by a time
 of their own, zero, the picture's modulation is made twice.
 
-Sources: Wu et al. 2025, arXiv:2508.02324, section 3; diffusers 0.42, models/transformers/transformer_qwenimage.py; its
+Sources: Wu et al. 2025, arXiv:2508.02324; diffusers 0.42, models/transformers/transformer_qwenimage.py; its
 pipeline, pipelines/qwenimage/pipeline_qwenimage.py, for the sizes of a picture and the longest text.
 """
 

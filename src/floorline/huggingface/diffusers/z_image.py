@@ -5,7 +5,7 @@ before it, which the time scales, and one after it, before a gate whose tanh bel
 ``n_kv_heads``: there are as many as heads. Of several pairs of patch sizes, all are stored and the pipeline's one runs, two by
 two pixels of one frame, or the first; embeddings of pictures by a vision encoder (``siglip_feat_dim``) are stored and not run.
 
-Sources: Z-Image Team 2025, arXiv:2511.22699, section 3; diffusers 0.42, models/transformers/transformer_z_image.py; its
+Sources: Z-Image Team 2025, arXiv:2511.22699; diffusers 0.42, models/transformers/transformer_z_image.py; its
 pipeline, pipelines/z_image/pipeline_z_image.py, for the sizes of a picture and the longest text.
 """
 
