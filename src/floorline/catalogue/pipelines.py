@@ -52,7 +52,7 @@ def of_catalogue(model: Transformer) -> bool:
     if model.name not in pipelines():
         return False
     entry = model_entry(model.name)
-    return model.source == entry["source"] and model.config == entry["config"]
+    return bool(model.source == entry["source"] and model.config == entry["config"])
 
 
 @lru_cache(maxsize=128)

@@ -35,11 +35,17 @@ def models_command(search: str | None, given: Given) -> None:
         rows = [{**{k: e[k] for k in keys}, "parameters": total} for e, total in zip(found, totals, strict=True)]
         print_json(envelope("models", {"search": search}, {"models": rows}))
         return
-    lines = [
-        (e["name"], e["config"]["model_type"], *shown(total), e["source"])
-        for e, total in zip(found, totals, strict=True)
-    ]
+    lines = [(e["name"], kind(e["config"]), *shown(total), e["source"]) for e, total in zip(found, totals, strict=True)]
     print(table(["name", "type", "parameters", "", "configuration read in"], lines, left=2))
+
+
+def kind(config: dict[str, Any]) -> str:
+    """What a configuration is one of: a type of transformers, or a class of diffusers.
+
+    >>> kind({"model_type": "gpt2"}), kind({"_class_name": "FluxTransformer2DModel"})
+    ('gpt2', 'FluxTransformer2DModel')
+    """
+    return str(config.get("model_type") or config["_class_name"])
 
 
 def matching(search: str | None) -> list[str]:
