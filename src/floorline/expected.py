@@ -17,7 +17,7 @@ from floorline.catalogue.widths import widths
 from floorline.formulas.sampling import radix_sort_time
 from floorline.host import cache_copy_time, hidden_time, host_time, starts
 from floorline.kernel_times import KernelTimes
-from floorline.num import Num, total
+from floorline.num import Num, maximum, total
 from floorline.result import Result
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
@@ -172,10 +172,32 @@ def expected(step: Step, cluster: Cluster, engine: Engine, fusion: str) -> Expec
     if engine.grows_cache == "copying" and step.decoding:
         copied = cache_copy_time(step, cluster)
         found["cache copies"] = Share(copied, copied * COPIES_WIDER, copied * COPIES_WIDER, 0.0, ("assumed",), False)
+    found = turned(found, step)
     kernels = added(found)
     hidden = hidden_time(step, started, kernels, engine)
     return Expectation(found, host_time(step, started, kernels, engine), hidden)
 
+
+def turned(found: dict[str, Share], step: Step) -> dict[str, Share]:
+    """A ring sends the keys and values of the next turn while attention works on those of this one: what is left is what takes
+    longer than all turns but the last.
+
+    Source: yunchang, ring/ring_flash_attn.py, ring_flash_attn_forward: commit before attention, wait after it.
+    """
+    ring, attention = found.get("ring"), found.get("prefill_attention")
+    ranks = [extra.ranks["ring"] for extra in step.parallelism.extra if "ring" in extra.ranks]
+    if ring is None or attention is None or not ranks:
+        return found
+    left = maximum(ring.seconds - attention.seconds * (1.0 - 1.0 / ranks[0]), 0.0)
+    share = left / maximum(ring.seconds, TINY)
+    exposed = replace(ring, seconds=left, below=ring.below * share, above=ring.above * share)
+    rest = {kind: one for kind, one in found.items() if kind != "ring"}
+    together = rest["collectives"] + exposed if "collectives" in rest else exposed
+    return {**rest, "collectives": together}
+
+
+TINY = 1e-30
+"""Less than any message takes [s]."""
 
 COPIES_WIDER = 0.2
 """Half width of the interval of copying a cache, which is at the data sheet's bandwidth."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from floorline.letters import Numbers
 from floorline.memory import kv_bytes
+from floorline.message_times import operators
 from floorline.num import Num, maximum, minimum, number, total, where
 from floorline.program import Row
 from floorline.specs.cluster import Cluster
@@ -34,7 +35,8 @@ REPEATED = frozenset({"scores", "values"})
 def starts(row: Row, numbers: Numbers, engine: Engine) -> Num:
     """What the host starts for a launch: one kernel, or each operator of a framework; nothing for a message of one rank [-]."""
     if row.message is not None:
-        return where(number(numbers.ranks(row.message.axes)) > 1.0, 1.0, 0.0)
+        begun = operators(row.message, numbers) if engine.starts == "operators" else 1.0
+        return where(number(numbers.ranks(row.message.axes)) > 1.0, begun, 0.0)
     if engine.starts == "kernels":
         return 1.0
     found = total(numbers.value(product) for product in row.starts)

@@ -17,7 +17,7 @@ from floorline.efficiency.decode_attention import decode_attention_time, head_by
 from floorline.efficiency.device import Device, Width
 from floorline.efficiency.element_wise import element_wise_time, traffic_time
 from floorline.efficiency.experts import at_random, experts_time
-from floorline.efficiency.in_model import attention_of, matmul_inside
+from floorline.efficiency.in_model import attention_of, attention_sustained, matmul_inside
 from floorline.efficiency.matmul import matmul_time
 from floorline.efficiency.prefill_attention import prefill_attention_time
 from floorline.errors import NoModel
@@ -167,7 +167,7 @@ def matmul(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> KernelTi
     if t.engine.quantises == "fused" and width.narrow:  # without the launches that make narrow inputs
         width, model = replace(width, ready=True), replace(model, launch=t.model("matmul", t.plain).fitted.model.launch)
     seconds = matmul_time(model, t.device(form), width, s["m"], s["n"] * s["batch"], s["k"])
-    if t.engine.matmuls == "inside":
+    if t.engine.sustained == "yes":
         seconds = seconds * matmul_inside(t.architecture, form)
     if not sized.weights and t.engine.lays_out == "copying":
         seconds = seconds + copying_time(t, numbers, row)
@@ -194,11 +194,25 @@ def attention(t: KernelTimes, sized: Sized, numbers: Numbers, row: Row) -> Kerne
     visible = number(numbers.share(sized.share)) if sized.share else 1.0
     sizes, device = Attention(**as_compiled(t, s), visible=visible), t.device(dtype)
     if not t.step.decoding:
-        generation = attention_of(t.engine.attention, t.architecture)[0] if t.engine.attention else 1.0
-        slower = t.engine.attention_forward * generation
-        seconds = prefill_attention_time(found.fitted.model, device, usual, sizes) * slower
+        slower = t.engine.attention_forward * generation(t)
+        model = found.fitted.model
+        if t.engine.sustained == "yes":  # clocks have sunk already
+            model = replace(model, sag_time=0.0)
+        seconds = prefill_attention_time(model, device, usual, sizes) * slower
         return KernelTime(kind, seconds, found, s)
     return KernelTime(kind, decode_time(t, found, device, usual, sizes), found, s)
+
+
+def generation(t: KernelTimes) -> float:
+    """Time of the engine's attention over that of the measured kernels, by the generation that it is of."""
+    own = t.engine.attention
+    if not own:
+        return 1.0
+    return (
+        attention_sustained(own, t.architecture)
+        if t.engine.sustained == "yes"
+        else attention_of(own, t.architecture)[0]
+    )
 
 
 def as_compiled(t: KernelTimes, sizes: dict[str, Num]) -> dict[str, Num]:

@@ -12,6 +12,7 @@ from floorline import program
 from floorline.calibrate.inherit import Chosen
 from floorline.efficiency.collectives import collective_time
 from floorline.efficiency.device import Device
+from floorline.efficiency.element_wise import traffic_time
 from floorline.efficiency.engine_all_reduce import engine_all_reduce_time
 from floorline.efficiency.exchange import exchange_time
 from floorline.formulas.experts import hit_share
@@ -77,6 +78,7 @@ def sending_times(t: Models, numbers: Numbers, sent: Collective, buffer: Num) ->
     near = NEAR.get("exchange" if sent.routed else sent.kind, by_library)(
         t, sent, numbers, buffer, maximum(inside, 2.0)
     )
+    near = replace(near, kind="ring" if sent.axes == RING else near.kind)
     waiting = 0.0 if t.engine.launch == "graph" else ARRIVAL
     times = [replace(near, seconds=where(np.asarray(inside) > 1.0, near.seconds + waiting, 0.0))]
     outside = buffer * copies(t, sent, numbers, inside) if sent.routed else buffer
@@ -89,7 +91,44 @@ def sending_times(t: Models, numbers: Numbers, sent: Collective, buffer: Num) ->
     if sent.routed:  # what arrives from the network goes on to its rank meanwhile
         beyond = total(time.seconds for time in times[1:])
         times[0] = replace(times[0], seconds=maximum(times[0].seconds - beyond, 0.0))
-    return tuple(times)
+    return (*times, *beside(t, numbers, sent, buffer))
+
+
+def beside(t: Models, numbers: Numbers, sent: Collective, buffer: Num) -> tuple[KernelTime, ...]:
+    """Element-wise work that comes with a message of attention over several devices: an exchange of heads is laid out before and
+    after (each reads and writes all of it), and each turn of a ring adds its part to a sum in 32 bits (which is read and
+    written, the part read), half of it counted with keys, half with values.
+
+    Source: yunchang, comm/all_to_all.py, all_to_all_4D; ring/utils.py, _update_out_and_lse, one generated kernel.
+    """
+    if not (sent.axes == RING or set(sent.axes) <= HEADS):
+        return ()
+    found, device = t.model("add", t.plain), t.device(t.plain)
+    model, turns = found.fitted.model, numbers.ranks(sent.axes)
+    several = np.asarray(turns) > 1.0
+    if sent.axes == RING:
+        moved, launches = buffer * (10.0 / 2.0) / 2.0, turns / 2.0
+    else:
+        moved, launches = buffer * 4.0, 2.0
+    seconds = launches * (model.launch + model.row) + traffic_time(model, device, moved)
+    return (KernelTime("element-wise", where(several, seconds, 0.0), found, {"bytes": moved}),)
+
+
+RING = ("ring",)
+"""The axis around which a ring passes keys and values, while attention works on those that are there."""
+HEADS = frozenset({"uk", "ug"})
+"""Axes over which tokens are exchanged for heads."""
+
+
+def operators(sent: Collective, numbers: Numbers) -> Num:
+    """What a framework's host starts for a message, operator by operator: an exchange of heads is a copy, a buffer, the message and
+    a copy; each turn of a ring two buffers, a message, attention, what brings its part into the sum, and a conversion.
+
+    Source: yunchang, comm/all_to_all.py, all_to_all_4D; ring/ring_flash_attn.py, ring_flash_attn_forward.
+    """
+    if sent.axes == RING:
+        return numbers.ranks(sent.axes) * 7.0
+    return 4.0 if set(sent.axes) <= HEADS else 1.0
 
 
 def copies(t: Models, sent: Collective, numbers: Numbers, inside: Num) -> Num:

@@ -167,16 +167,16 @@ def slowed(name: str) -> float:
 
 
 HALF_RATE = 700.0
-"""FLOP of a multiprocessor in a clock, below which its matrix units are held: they multiply 1024 in every generation since Volta (2048
-in A100, 4096 in H100), and cards that are held add 512."""
+"""FLOP of a multiprocessor in a clock, below which its matrix units are held: they multiply 1024 in every generation since Volta
+(2048 in A100, 4096 in H100), and cards that are held add 512."""
 
 
 def hidden(model: PrefillAttention, device: Accelerator) -> PrefillAttention:
     """Attention where everything beside the matrix units hides behind them, so that heads of all widths reach the same.
 
-    Measured: FlashAttention-2 in fp16 over 2048 tokens on an RTX 4090, not causal, 160, 169, 169 and 156 of 165 TFLOP/s in heads of 32,
-    64, 128 and 256 (apache/tvm, tl_doc/flash_perf.md); of 4096 queries and 8192 keys on an RTX 5090 held to 400 W, 187 of 209.5
-    (gau-nernst/learn-cuda, 07_attention). Between them, by the watts that each FLOP has.
+    Measured: FlashAttention-2 in fp16 over 2048 tokens on an RTX 4090, not causal, 160, 169, 169 and 156 of 165 TFLOP/s in heads
+    of 32, 64, 128 and 256 (apache/tvm, tl_doc/flash_perf.md); of 4096 queries and 8192 keys on an RTX 5090 held to 400 W, 187 of
+    209.5 (gau-nernst/learn-cuda, 07_attention). Between them, by the watts that each FLOP has.
     """
     watts = WATTS if device.tdp is None else float(device.tdp / device.peak("fp16"))
     reached = min(REACHED * float(np.power(watts / WATTS, REACHED_POWER)), 1.0)
@@ -184,8 +184,8 @@ def hidden(model: PrefillAttention, device: Accelerator) -> PrefillAttention:
 
 
 REACHED, WATTS, REACHED_POWER = 1.02, 450.0 / 165.2e12, 0.37
-"""Share of an RTX 4090's peak that attention reaches, watts for each of its FLOP/s, and the exponent that gives an RTX 5090's 0.89 at
-400 W."""
+"""Share of an RTX 4090's peak that attention reaches, watts for each of its FLOP/s, and the exponent that gives an RTX 5090's 0.89
+at 400 W."""
 
 
 HALVES = ("half_tile", "half_width")

@@ -52,7 +52,7 @@ class DenoiseEstimate(Result):
     texts      a phase for each encoder of the text
     step       a denoising step, all of its guidance passes, over whole pictures
     patch      the same where patches go through a pipeline; None without one
-    pixels     the decoder's runs, each with how often it runs: some frames at a time, tile by tile; none where nothing is known of it
+    pixels     the decoder's runs, each with how often it runs: some frames at a time, tile by tile; none where nothing is known
     feasible   whether the plan breaks no rule
     rule       index of the first rule that it breaks, −1 for none
     reason     that rule's text, "" where none is broken or the point is an array
@@ -147,7 +147,8 @@ class DenoiseEstimate(Result):
 
     @property
     def kinds(self) -> dict[str, Num]:
-        """A denoising step by kind of kernel [s]: matmul, attention, element-wise, collectives, host; {} where nothing is expected."""
+        """A denoising step by kind of kernel [s]: matmul, attention, element-wise, collectives, host; none where nothing is
+        expected."""
         found = (self.patch or self.step).expectation
         if found is None:
             return {}
@@ -156,7 +157,7 @@ class DenoiseEstimate(Result):
 
     @property
     def mfu(self) -> Num | None:
-        """Model FLOP utilisation of a denoising step: its arithmetic over what the peak of all devices does in its expected time."""
+        """Model FLOP utilisation of a denoising step: its arithmetic over what the peak of all devices does in that time."""
         return self.step.mfu if self.patch is None else None
 
     @cached_property

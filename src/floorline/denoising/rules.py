@@ -87,3 +87,21 @@ def check(
 def most_heads(model: Transformer) -> Num:
     """Key/value heads of the layers that have most."""
     return largest(shape["kv_heads"] for shape in model.shapes()) if model.shapes() else 1.0
+
+
+def usual_plan(model: Transformer, devices: float, passes: Num) -> DenoisePlan:
+    """The usual split of so many devices: guidance passes apart, tokens exchanged for heads as far as heads divide, a ring for
+    the rest.
+
+    Source of the order: xDiT, docs/methods/hybrid.md; Fang et al. 2024, arXiv:2411.01738, section 5.
+
+    >>> from floorline.catalogue.load import load_model
+    >>> plan = usual_plan(load_model("flux.1-dev"), 16.0, 1.0)
+    >>> plan.ulysses, plan.ring
+    (8.0, 2.0)
+    """
+    apart = 2.0 if float(np.max(passes)) == 2.0 and devices % 2.0 == 0.0 else 1.0
+    rest = int(devices / apart)
+    heads = [float(np.min(shape["heads"])) for shape in model.shapes() if np.min(shape["heads"]) > 0.0]
+    exchanged = max(d for d in range(1, rest + 1) if rest % d == 0 and all(n % d == 0 for n in heads))
+    return DenoisePlan(ulysses=exchanged, ring=rest // exchanged, guidance=apart)

@@ -29,6 +29,10 @@ kernels in Triton 1.3 to 2.5 times (Dao 2023, arXiv:2307.08691, section 4.1): ge
 FlashAttention-3: Shah et al. 2024, arXiv:2407.08608, figures 5 and 6, 640 TFLOP/s forward and 560 back of 16 000 causal tokens in
 heads of 128."""
 
+SUSTAINED = {("flash-2", "ampere"): 0.84}
+"""The same of the forward pass, where attention is not causal and runs for seconds: an A100, whose clock sinks from 1410 to 1200
+MHz, reaches 178 to 187 TFLOP/s in heads of 128; the median of six shapes (liangan1/GPU_travel, performance/flash-attn)."""
+
 OTHER = (1.0, 2.75)
 """The same for devices of other architectures."""
 
@@ -50,3 +54,12 @@ def attention_of(generation: str, architecture: str) -> tuple[float, float]:
     (1.4, 2.95)
     """
     return ATTENTION.get((generation, architecture), OTHER)
+
+
+def attention_sustained(generation: str, architecture: str) -> float:
+    """Time of attention that runs for seconds over that of the measured prefill kernels.
+
+    >>> attention_sustained("flash-2", "ampere"), attention_sustained("flash-2", "hopper")
+    (0.84, 1.4)
+    """
+    return SUSTAINED.get((generation, architecture), attention_of(generation, architecture)[0])

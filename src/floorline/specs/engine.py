@@ -82,10 +82,10 @@ class Engine:
         ("", "flash-1", "triton", "flash-2", "newest"),
         "",
     )
-    matmuls: str = choice(
-        "whether matmuls take what they take alone, or what they take inside a model, with other clocks and colder caches",
-        ("alone", "inside"),
-        "alone",
+    sustained: str = choice(
+        "whether kernels follow one another for seconds, with the clocks and caches of that, or take what they take alone",
+        ("no", "yes"),
+        "no",
     )
     passes: str = choice(
         "whether each element-wise operator is one launch, or goes over its tensors as often as a framework writes it",
