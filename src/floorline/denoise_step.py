@@ -67,8 +67,8 @@ def grid(model: Transformer, workload: Denoise | Train) -> Grid:
         height,
         width,
         number(ceil(frames / own.patch_frames)),
-        patches_along(height, own.patch),
-        patches_along(width, own.patch),
+        patches_along(height, own.patch, own.filled),
+        patches_along(width, own.patch, own.filled),
         given(workload.text_tokens, own.text),
     )
     if not all_true(number(found.tokens) >= 1.0):

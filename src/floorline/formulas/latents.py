@@ -41,14 +41,19 @@ def latent_frames(frames: Num, down: Num, first: Num) -> Num:
     return number(ceil((frames - first) / down) + first)
 
 
-def patches_along(latents: Num, patch: Num) -> Num:
-    """Tokens along a side: whole patches only.
+def patches_along(latents: Num, patch: Num, filled: Num = 0.0) -> Num:
+    """Tokens along a side: whole patches only, or the last one filled up.
 
-    LaTeX: \\lfloor h / p \\rfloor
+    LaTeX: \\lfloor (h + a (p - 1)) / p \\rfloor
 
-    Source: Peebles and Xie 2022 (DiT), arXiv:2212.09748, section 3.2.
+    latents  along the side [-]
+    patch    latents of a token along each side [-]
+    filled   1 where the last patch is filled up, else 0 [-]
 
-    >>> patches_along(32.0, 2.0)
-    16.0
+    Source: Peebles and Xie 2022 (DiT), arXiv:2212.09748, section 3.2; filled up: Open-Sora 1.2, opensora/models/layers/blocks.py,
+    PatchEmbed3D, which makes 27 of the 53 latents of 426 pixels.
+
+    >>> patches_along(32.0, 2.0), patches_along(53.0, 2.0), patches_along(53.0, 2.0, 1.0)
+    (16.0, 26.0, 27.0)
     """
-    return number(np.floor(latents / patch))
+    return number(np.floor((latents + filled * (patch - 1.0)) / patch))

@@ -11,6 +11,7 @@ from pathlib import Path
 from floorline.errors import BadInput, near
 from floorline.huggingface import quantization
 from floorline.huggingface.config import Config
+from floorline.huggingface.diffusers import MODEL_TYPES
 from floorline.huggingface.diffusers import read as diffusers
 from floorline.huggingface.families import SHARED
 from floorline.transformer import Transformer
@@ -79,7 +80,7 @@ def read(values: Mapping[str, object], name: str = "model", source: str = "", *,
         )
     kind = values.get("model_type")
     known = [*families(), *REGISTERED]
-    if kind is None and "_class_name" in values:
+    if (kind is None and "_class_name" in values) or (isinstance(kind, str) and kind in MODEL_TYPES):
         return denoiser(values, name, source, library)
     if kind is None:
         raise BadInput(

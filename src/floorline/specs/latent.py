@@ -17,10 +17,11 @@ class Latent:
     """
 
     down: Num = spec("pixels of a latent along each side", default=8)
-    frames: Num = spec("frames of a latent frame", default=1)
+    frames: Num = spec("frames of a latent frame, in the mean", default=1, whole=False)
     first: Num = spec("1 where the first frame has a latent frame of its own, else 0", default=0, least=0, most=1)
     patch: Num = spec("latents of a token along each side", default=1)
     patch_frames: Num = spec("latent frames of a token; the last one is filled up", default=1)
+    filled: Num = spec("1 where the last token of a side is filled up too, else 0", default=0, least=0, most=1)
     height: Num = spec("pixels of a picture's height where nothing is said", default=1024)
     width: Num = spec("pixels of its width where nothing is said", default=1024)
     length: Num = spec("frames where nothing is said", default=1)

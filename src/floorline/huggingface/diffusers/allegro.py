@@ -18,7 +18,7 @@ from floorline.blocks.cross_attention import CrossAttention
 from floorline.blocks.heads import stored
 from floorline.blocks.norm import LAYER_NORM
 from floorline.huggingface.config import Config
-from floorline.huggingface.diffusers.common import WAVES, denoiser, feed_forward, heads, ignored, same, stack
+from floorline.huggingface.diffusers.common import WAVES, denoiser, feed_forward, heads, ignored, optional, same, stack
 from floorline.huggingface.diffusers.latte import caption
 from floorline.huggingface.diffusers.pixart import conditioning, end, layer, start
 from floorline.specs.latent import Latent
@@ -47,7 +47,8 @@ def read(config: Config) -> Transformer:
     wide, channels, patch = sizes["D"], config.size("in_channels", 4.0), config.size("patch_size", 2.0)
     sizes |= {"F": 4.0 * wide, "v": wide, "u": wide, "w": WAVES, "n": 6.0, "i": patch, "j": patch, "c": channels}
     sizes |= {"o": config.size("out_channels", 4.0), "e": config.size("caption_channels", 4096.0)}
-    same(config, "cross_attention_dim", config.size("cross_attention_dim", 2304.0), wide)
+    text_width = optional(config, "cross_attention_dim", 2304.0)
+    same(config, "cross_attention_dim", wide if text_width is None else text_width, wide)
     bias = config.flag("attention_bias", True)
     attention = Attention(bias=bias, out_bias=True, cached=False, rotary=True)
     cross = CrossAttention(bias=bias, out_bias=True, cached=False)

@@ -7,7 +7,7 @@ from typing import cast
 
 from floorline.errors import BadInput, near
 from floorline.huggingface.config import Config
-from floorline.huggingface.diffusers import CLASSES
+from floorline.huggingface.diffusers import CLASSES, MODEL_TYPES
 from floorline.transformer import Transformer
 
 
@@ -19,6 +19,11 @@ def read(config: Config) -> Transformer:
     kind = config.get("_class_name")
     for key in ("_diffusers_version", "_name_or_path", "torch_dtype", "dtype"):
         config.get(key)
+    other = config.values.get("model_type")
+    if kind is None and isinstance(other, str) and other in MODEL_TYPES:
+        for key in ("model_type", "architectures", "auto_map"):
+            config.get(key)
+        return cast(Transformer, import_module(f"floorline.huggingface.diffusers.{MODEL_TYPES[other]}").read(config))
     found = CLASSES.get(kind) if isinstance(kind, str) else None
     if found is None:
         raise BadInput(

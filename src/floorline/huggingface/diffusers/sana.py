@@ -22,7 +22,7 @@ from floorline.blocks.patchify import patchify
 from floorline.blocks.streams import relettered
 from floorline.errors import BadInput
 from floorline.huggingface.config import Config
-from floorline.huggingface.diffusers.common import WAVES, denoiser, heads, ignored, same, scaled, stack
+from floorline.huggingface.diffusers.common import WAVES, denoiser, heads, ignored, optional, same, scaled, stack
 from floorline.huggingface.diffusers.pixart import end
 from floorline.specs.latent import Latent
 from floorline.transformer import Transformer
@@ -118,7 +118,8 @@ def read(config: Config) -> Transformer:
     sizes |= {"c": channels, "o": channels if made is None else made, "e": config.size("caption_channels", 2304.0)}
     sizes["h"] = config.size("num_cross_attention_heads", 20.0)
     sizes["p"] = config.size("cross_attention_head_dim", 112.0)
-    same(config, "cross_attention_dim", config.size("cross_attention_dim", 2240.0), wide)
+    text_width = optional(config, "cross_attention_dim", 2240.0)
+    same(config, "cross_attention_dim", 0.0 if text_width is None else text_width, wide)
     norm = (
         Norm("layer_norm", bias=True, statistics=(2, 2))
         if config.flag("norm_elementwise_affine", False)
