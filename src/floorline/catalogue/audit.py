@@ -95,8 +95,8 @@ def around(entry: Entry) -> list[str]:
     >>> around({**entry, "pipeline": {**entry["pipeline"], "autoencoder": "none", "steps": 0}})
     ["the autoencoder 'none' is not in the catalogue", 'the pipeline has steps = 0']
     """
-    own, latent = entry["pipeline"], entry["config"].get("_class_name") is not None
-    found = [] if latent else ["a pipeline of what is no diffusion model"]
+    own, denoises = entry["pipeline"], from_catalogue(entry["name"]).latent is not None
+    found = [] if denoises else ["a pipeline of what is no diffusion model"]
     found += [f"unknown key {key!r} of the pipeline" for key in sorted(set(own) - PARTS - PERHAPS)]
     missing = [f"the key {key!r} of the pipeline is missing" for key in sorted(PARTS - set(own))]
     if missing:

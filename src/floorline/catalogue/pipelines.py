@@ -105,9 +105,18 @@ def diffusion(model: Transformer) -> Transformer:
 
 def akin(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The catalogue's pipeline whose denoiser has the class of a configuration and most of its values; None without any."""
-    found = denoisers().get(str(config.get("_class_name")), ())
+    found = denoisers().get(kind(config), ())
     best = max(found, key=lambda name: shared(model_entry(name)["config"], config), default=None)
     return None if best is None else model_entry(best)["pipeline"]
+
+
+def kind(config: Mapping[str, Any]) -> str:
+    """What a configuration is one of: a class of diffusers, or a type of its own.
+
+    >>> kind({"_class_name": "FluxTransformer2DModel"}), kind({"model_type": "STDiT3"})
+    ('FluxTransformer2DModel', 'STDiT3')
+    """
+    return str(config.get("_class_name") or config.get("model_type"))
 
 
 def shared(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
@@ -124,8 +133,8 @@ def denoisers() -> Mapping[str, tuple[str, ...]]:
     """Classes of denoisers → names of the catalogue's pipelines that have one."""
     found: dict[str, tuple[str, ...]] = {}
     for name in pipelines():
-        kind = model_entry(name)["config"]["_class_name"]
-        found[kind] = (*found.get(kind, ()), name)
+        key = kind(model_entry(name)["config"])
+        found[key] = (*found.get(key, ()), name)
     return found
 
 
