@@ -267,7 +267,8 @@ def ltx2_video(c, b, f, h, w, text):
     heard = round(f / 24.0 * (c.audio_sampling_rate / c.audio_hop_length / c.audio_scale_factor))
     widths = (c.caption_channels,) * 2 if c.use_prompt_embeddings else (c.cross_attention_dim, c.audio_cross_attention_dim)
     return dict(hidden_states=real(b, t * y * x, c.in_channels), audio_hidden_states=real(b, heard, c.audio_in_channels), encoder_hidden_states=real(b, text, widths[0]),
-                audio_encoder_hidden_states=real(b, text, widths[1]), timestep=real(b), sigma=real(b), num_frames=t, height=y, width=x, audio_num_frames=heard)
+                audio_encoder_hidden_states=real(b, text, widths[1]), timestep=real(b), sigma=real(b), num_frames=t * c.patch_size_t,
+                height=y * c.patch_size, width=x * c.patch_size, audio_num_frames=heard)
 
 
 INPUTS = {
@@ -316,12 +317,18 @@ def convolution_backward(grad_out, x, w, bias, stride, padding, dilation, transp
 convolution_backward._get_raw = True
 
 
+BOTH = ("LTX2VideoTransformer3DModel",)
+"""Classes that make a video and its sound, and are trained on both."""
+
+
 def forward(model, kw, train):
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward}) as counter, contextlib.nullcontext() if train else torch.no_grad():
         with MODES.get(type(model).__name__, contextlib.nullcontext)():
-            made = model(**kw, return_dict=False)[0]
+            outputs = model(**kw, return_dict=False)
+            made = outputs[0]
         if train:
-            (made[0] if isinstance(made, list) else made).float().sum().backward()
+            wanted = outputs if type(model).__name__ in BOTH else (made[0] if isinstance(made, list) else made,)
+            sum(part.float().sum() for part in wanted).backward()
     return counter.get_total_flops()
 
 
