@@ -32,6 +32,49 @@ SD3_MEDIUM = {
 }
 """ai-dynamo/aitune, docs/guides/aot_inspect.md@4fff562a1765: stable-diffusion-3-medium-diffusers by module."""
 
+TEXT_ENCODERS = {
+    "byt5-small-glyph-encoder": 219314944,
+    "clip-vit-bigg-14-text": 694659840,
+    "clip-vit-large-patch14-text": 123650304,
+    "clip-vit-large-patch14-text-unprojected": 123060480,
+    "gemma-2-2b-text-encoder": 2614341888,
+    "glm-4-9b-text-encoder": 8779194368,
+    "hunyuan-dit-bert": 352035840,
+    "llama-3.1-8b-text-encoder": 7504924672,
+    "llava-llama-3-8b-text-encoder": 7505186816,
+    "mistral-small-24b-text-encoder": 22901314560,
+    "mt5-xl-encoder": 1669958656,
+    "pile-t5-xl-encoder": 1223550976,
+    "qwen2.5-vl-7b-text-encoder": 7070619136,
+    "qwen3-4b-text-encoder": 4022468096,
+    "t5-v1.1-xxl-encoder": 4762310656,
+    "t5-xxl-encoder": 4864791552,
+    "umt5-xxl-encoder": 5680910336,
+}
+"""Parameters of transformers 5.23's own classes, built of these configurations on PyTorch's meta device."""
+
+AUTOENCODERS = {
+    "allegro-vae": 174955751,
+    "cogvideox-vae": 215583907,
+    "cogview4-vae": 406100643,
+    "cosmos-1.0-vae": 105653696,
+    "dc-ae-f32c32-sana": 312250275,
+    "flux-vae": 83819683,
+    "flux.2-vae": 84046115,
+    "hunyuanvideo-1.5-vae": 1260634115,
+    "hunyuanvideo-vae": 246478803,
+    "ltx-video-0.9-vae": 419193649,
+    "ltx-video-0.9.7-vae": 1246913522,
+    "mochi-vae": 459748611,
+    "qwen-image-vae": 126892531,
+    "sd-vae": 83653863,
+    "sd3-vae": 83819683,
+    "sdxl-vae": 83653863,
+    "wan2.1-vae": 126892531,
+    "wan2.2-vae": 704688668,
+}
+"""Parameters of diffusers 0.42's own classes, built the same way."""
+
 
 def folder(root: Path, parts: Mapping[str, object], **changes: object) -> Path:
     """A folder as diffusers lays it out: the configurations of parts, and an index of them."""
@@ -94,6 +137,21 @@ def test_autoencoder_fits_its_denoiser(name: str) -> None:
 def test_every_part_is_used() -> None:
     """An autoencoder that no pipeline has is none of the catalogue's."""
     assert {model_entry(name)["pipeline"]["autoencoder"] for name in pipelines()} - {None} == set(autoencoders())
+
+
+def test_text_encoders() -> None:
+    """All that pipelines name count as transformers' classes do, without a head."""
+    used = {text["model"] for name in pipelines() for text in model_entry(name)["pipeline"]["text_encoders"]}
+    assert used == set(TEXT_ENCODERS)
+    assert {name: load_model(name).parameter_count().total for name in used} == TEXT_ENCODERS
+
+
+@pytest.mark.parametrize("name", autoencoders())
+def test_autoencoders(name: str) -> None:
+    """Those whose class has a reader count as diffusers' classes do."""
+    assert name in AUTOENCODERS
+    if autoencoder_entry(name)["config"]["_class_name"] in CLASSES:
+        assert load_autoencoder(name).parameters == AUTOENCODERS[name]
 
 
 def test_parts_of_a_whole_pipeline() -> None:
