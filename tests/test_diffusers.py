@@ -22,7 +22,8 @@ PARAMETERS = [row for row in table("params.csv") if row["library"] == "diffusers
 ROWS = [row for row in table("flops.csv") if row["library"] == "diffusers"]
 LISTED = {"wan2.1-i2v-14b": 1280 * 1280 + 1280 + 1280 * 5120 + 5120, "hidream-i1": 49 * 4096 * 2560}
 """Parameters in lists of modules that are no layers: the network that projects a picture, and 49 matmuls that project texts."""
-VARIANTS = sorted((Path(__file__).parents[1] / "validation/variants").glob("diffusers-*.jsonl"))
+FOLDER = Path(__file__).parents[1] / "validation/variants"
+VARIANTS = [*sorted(FOLDER.glob("diffusers-*.jsonl")), FOLDER / "open-sora.jsonl"]
 
 
 @cache
@@ -31,11 +32,11 @@ def model(name: str) -> Transformer:
     return load_model(ORACLE / "configs" / f"{name}.json")
 
 
-def sizes(row: Row) -> dict[str, float]:
+def sizes(row: Row) -> dict[str, Any]:
     """What a row of the oracle made, read from its label: "video 129x720x1280, latent 33x90x160, text 256"."""
     pixels = re.search(r"(?:video (\d+)x|image )(\d+)x(\d+)", row["inputs"])
     assert pixels is not None
-    found = {"frames": float(pixels[1] or 1), "height": float(pixels[2]), "width": float(pixels[3])}
+    found: dict[str, Any] = {"frames": float(pixels[1] or 1), "height": float(pixels[2]), "width": float(pixels[3])}
     text = re.search(r"text (\d+)(?:\+(\d+))?", row["inputs"])
     if text:
         found["text_tokens"] = float(text[1]) + float(text[2] or 0)

@@ -147,13 +147,12 @@ def priced(
             sequence_parallel=said["sequence_parallel"],
             schedule=said["schedule"],
         )
-        work = Train(
+        work = replace(
+            workload,
             micro_batch=chunk["micro_batch"],
             global_batch=np.maximum(workload.global_batch, chunk["micro_batch"])
             // chunk["micro_batch"]
             * chunk["micro_batch"],
-            seq_len=workload.seq_len,
-            decoder_len=workload.decoder_len,
         )
         e = estimate(model, work, cluster, parallelism=plan, precision=precision, recipe=recipe, engine=engine)
         yield columns(e, workload, chunk, said)

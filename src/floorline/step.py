@@ -328,8 +328,13 @@ def reach(model: Transformer, workload: Workload) -> Num:
 def generating(model: Transformer, what: str) -> None:
     """Hold a model to what needs one that generates.
 
-    raises BadInput for an encoder alone
+    raises BadInput for an encoder alone, or a diffusion model
     """
+    if model.latent is not None:
+        raise BadInput(
+            f"{model.name} is a diffusion model: it makes pictures or videos, no tokens, so there is no {what}; use 'floorline "
+            "denoise', or count() and estimate() with Denoise"
+        )
     if not model.generates:
         raise BadInput(
             f"{model.name} is an encoder: it generates nothing and keeps no cache, so there is no {what}; use 'floorline flops', "

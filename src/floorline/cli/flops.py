@@ -13,10 +13,13 @@ from floorline.implementations import FUSIONS
 from floorline.report import envelope
 from floorline.specs.fields import TOKENS
 from floorline.specs.parallelism import Parallelism
-from floorline.specs.workload import Decode, Encode, Prefill, Train
+from floorline.specs.workload import Decode, Denoise, Encode, Prefill, Train
+from floorline.train_step import resolved
 from floorline.transformer import Transformer
 from floorline.units import data, integer
 
+PICTURE = ("height", "width", "frames", "passes", "text_tokens")
+"""What is asked of a diffusion model instead of tokens."""
 FLAGS = (
     JSON,
     *READ,
@@ -29,6 +32,7 @@ FLAGS = (
         "1024, for an encoder no more than it takes",
     ),
     Flag("decoder_len", ("--decoder-len", "--decoder-seq-length"), "tokens of an encoder-decoder's other side", "128"),
+    *(f for f in of_spec(Denoise) if f.name in PICTURE),
     Flag("cached_len", ("--cached-len",), "tokens in the cache before them", "0"),
     Flag("attention", ("--attention",), "query-key pairs that count: full or causal", "full"),
     Flag("logits", ("--logits",), "positions whose logits are computed: all or last", "all"),
@@ -54,7 +58,8 @@ def flops(model: str, given: Given) -> None:
     check(made, given)
     plan: Parallelism = build(Parallelism, given)
     work = workload(made, given)
-    hold(made, work, plan.devices, plan)
+    if not isinstance(work, Denoise):
+        hold(made, work, plan.devices, plan)
     c = count(
         made,
         work,
@@ -87,6 +92,15 @@ def check(made: Transformer, given: Given) -> None:
         raise BadInput(
             f"--decoder-len goes with an encoder and a decoder; {made.name} is one of them alone: leave it out"
         )
+    if made.latent is not None and given["seq_len"]:
+        raise BadInput(
+            f"{made.name} makes pictures: its tokens follow from --height, --width and --frames; leave out --seq-len"
+        )
+    for name in PICTURE:
+        if given[name] and made.latent is None:
+            raise BadInput(
+                f"--{name.replace('_', '-')} goes with a diffusion model, and {made.name} is none: leave it out"
+            )
     for flag, name in (("--cached-len", "cached_len"), ("--logits", "logits")):
         if given[name] and (alone or made.has_encoder):
             what = (
@@ -95,10 +109,28 @@ def check(made: Transformer, given: Given) -> None:
             raise BadInput(f"{flag} goes with a decoder; {made.name} is {what}: leave it out")
 
 
-def workload(made: Transformer, given: Given) -> Prefill | Decode | Encode | Train:
-    """The pass that is counted: over a prompt, one token after a cache, both sides of an encoder–decoder, or with its
-    backward pass."""
+def picture(made: Transformer, given: Given, batch: float) -> Denoise | Train:
+    """A denoising step, or a training step over pictures.
+
+    raises BadInput where guidance passes are asked of training
+    """
+    asked = {name: given[name] for name in PICTURE if given[name] is not None}
+    if not given["backward"]:
+        work: Denoise = build(Denoise, {**asked, "batch": repr(batch)})
+        return work
+    if asked.pop("passes", None):
+        raise BadInput("--guidance-passes goes with inference; a training step has one pass: leave it out")
+    shares = whole(given, "dp", 1.0) or 1.0
+    trained: Train = build(Train, {**asked, "micro_batch": repr(max(batch / shares, 1.0)), "global_batch": repr(batch)})
+    return resolved(made, trained)
+
+
+def workload(made: Transformer, given: Given) -> Prefill | Decode | Encode | Train | Denoise:
+    """The pass that is counted: over a prompt, one token after a cache, both sides of an encoder–decoder, a denoising step, or with
+    its backward pass."""
     batch = whole(given, "batch", 1.0) or 1.0
+    if made.latent is not None:
+        return picture(made, given, batch)
     most = TOKENS if made.max_positions is None else scalar(made.max_positions)
     one_pass = made.has_encoder or not made.generates
     fits = min(1024.0, most) if one_pass and made.learned_positions else 1024.0

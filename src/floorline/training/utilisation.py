@@ -19,6 +19,7 @@ from floorline.specs.precision import Precision
 from floorline.specs.recipe import Recipe
 from floorline.specs.trainer import Trainer
 from floorline.specs.workload import Train
+from floorline.train_step import resolved
 from floorline.training.conventions import Flops, flops
 from floorline.training.estimate import training_precision
 from floorline.training.software import fusion, with_adapters
@@ -121,6 +122,7 @@ def mfu(
     37.14
     """
     made, trainer, how = load_model(model), load_trainer(engine), recipe or Recipe()
+    workload = resolved(made, workload)
     formats = training_precision(precision, trainer, made.format)
     machine = load_cluster(cluster, devices)
     amounts = flops(made, with_adapters(made, how, trainer), workload, formats, how, fusion(trainer))
