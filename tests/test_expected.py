@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from floorline import (
     Decode,
+    Denoise,
     Encode,
     Engine,
     Generate,
@@ -26,6 +27,7 @@ from floorline.catalogue.engines import engines, load_engine
 from floorline.catalogue.load import models
 from floorline.catalogue.references import references
 from floorline.catalogue.widths import widths
+from floorline.denoising.estimate import estimate_denoising
 from floorline.errors import BadInput
 from floorline.estimates import Estimate
 from floorline.kernel_sizes import Sized
@@ -86,6 +88,11 @@ def test_every_model_is_priced() -> None:
     """Each model of the catalogue has an expected time, whatever its layers."""
     for entry in models():
         model = load_model(entry["name"])
+        if model.latent is not None:
+            drawn = estimate_denoising(model, Denoise(), "h100-sxm").step.expected_s
+            assert drawn is not None, model.name
+            assert float(drawn) > 0.0, model.name
+            continue
         source = 32 if model.has_encoder and "M" not in model.sizes else 0
         work = Decode(context_len=64, source_len=source) if model.generates else Encode(seq_len=64)
         found = estimate(model, work, "h100-sxm").phases[0].expected_s
@@ -98,7 +105,10 @@ def test_every_kind_of_launch_has_a_time() -> None:
     for entry in models():
         model = load_model(entry["name"])
         for fusion in ("unfused", "flash", "compulsory"):
-            step = Step(model, 1.0, 1.0, 7.0, decoding=True)
+            if model.latent is None:
+                step = Step(model, 1.0, 1.0, 7.0, decoding=True)
+            else:
+                step = estimate_denoising(model, Denoise(), "h100-sxm").step.step
             kinds |= {
                 sized.kind for stack, _ in step.stacks for row in step.program(stack, fusion) for sized in row.sized
             }

@@ -58,11 +58,11 @@ SETTINGS = (
 
 
 def one_of_each() -> dict[str, Mapping[str, Any]]:
-    """The first model of the catalogue of every type."""
+    """The first model of the catalogue of every type of transformers and every class of diffusers."""
     found: dict[str, Mapping[str, Any]] = {}
     for name in names():
         config = model_entry(name)["config"]
-        found.setdefault(config["model_type"], config)
+        found.setdefault(config.get("model_type") or config["_class_name"], config)
     return found
 
 
