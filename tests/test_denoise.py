@@ -198,8 +198,8 @@ def test_what_is_no_diffusion_model() -> None:
         load_pipeline("gpt2")
     with pytest.raises(NotFound):
         load_pipeline("flux.9")
+    wrong: Any = floorline.Parallelism(tp=2)
     with pytest.raises(BadInput, match="DenoisePlan"):
-        wrong: Any = floorline.Parallelism(tp=2)
         floorline.estimate("flux.1-dev", Denoise(), "h100-sxm", parallelism=wrong)
     with pytest.raises(BadInput, match="at least 16"):
         estimated(height=8)

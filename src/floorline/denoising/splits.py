@@ -20,10 +20,10 @@ HEADS = ("uk", "ug")
 ULYSSES = Split(
     "ulysses",
     HEADS,
-    tuple((letter, HEADS) for letter in "TWSM"),
+    tuple((letter, HEADS) for letter in "TWSMC"),
     kernels=(("attention", (("K", ("uk",)), ("G", ("ug",)))),),
 )
-RING = Split("ring", ("ring",), tuple((letter, ("ring",)) for letter in "TWSM"))
+RING = Split("ring", ("ring",), tuple((letter, ("ring",)) for letter in "TWSMC"))
 GUIDANCE = Split("guidance", ("guide",), (("B", ("guide",)),))
 REPLICAS = Split("replicas", ("replica",), (("B", ("replica",)),))
 
