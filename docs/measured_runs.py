@@ -14,7 +14,7 @@ from floorline.validation.report import Row, Validation, grouped, validate
 
 HERE = Path(__file__).parent
 VALIDATION = HERE.parent / "validation"
-FILES = ("inference", "encoder", "training")
+FILES = ("inference", "encoder", "training", "diffusion")
 LIMIT = 0.25
 """Median of |ln(expected / measured)| above which a group of runs is outside."""
 
