@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from floorline.costs import Rates as Rates
     from floorline.costs import cost as cost
     from floorline.counts import count as count
+    from floorline.crossings import crossing as crossing
     from floorline.errors import FloorlineError as FloorlineError
     from floorline.estimates import estimate as estimate
+    from floorline.module_counts import count_modules as count_modules
+    from floorline.perceptrons import count_perceptron as count_perceptron
     from floorline.plan_search import Choices as Choices
     from floorline.plan_search import plans as plans
     from floorline.specs.accelerator import Accelerator as Accelerator
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from floorline.specs.assumptions import Assumptions as Assumptions
     from floorline.specs.cluster import Cluster as Cluster
     from floorline.specs.engine import Engine as Engine
+    from floorline.specs.module_sizes import ModuleSizes as ModuleSizes
     from floorline.specs.parallelism import Parallelism as Parallelism
     from floorline.specs.precision import Precision as Precision
     from floorline.specs.recipe import Recipe as Recipe
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from floorline.specs.workload import Train as Train
     from floorline.speculation import Speculation as Speculation
     from floorline.speculation import speculate as speculate
+    from floorline.splits import count_splits as count_splits
     from floorline.sweeps import sweep as sweep
     from floorline.training.scaling_curve import scale as scale
     from floorline.training.utilisation import mfu as mfu
@@ -46,6 +51,11 @@ PUBLIC = {
     "load_cluster": "catalogue.clusters",
     "load_model": "catalogue.load",
     "count": "counts",
+    "count_modules": "module_counts",
+    "count_perceptron": "perceptrons",
+    "count_splits": "splits",
+    "crossing": "crossings",
+    "ModuleSizes": "specs.module_sizes",
     "FloorlineError": "errors",
     "estimate": "estimates",
     "fit": "capacity",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from floorline.crossings import Crossing
 from floorline.errors import BadInput
 from floorline.rooflines import Point, Roof, Roofline
 from floorline.validation.report import Validation
@@ -141,6 +142,39 @@ def waterfall(fall: Waterfall) -> Chart:
             "color": {"field": "what", "type": "nominal", "title": None, "scale": colours},
             "tooltip": tips,
         },
+    }
+
+
+def crossing(found: Crossing, grown: Sequence[float]) -> Chart:
+    """FLOP of two parts over what grows, both logarithmic, with a rule where they meet.
+
+    >>> from floorline.crossings import crossing as where
+    >>> from floorline.specs.module_sizes import ModuleSizes
+    >>> chart = crossing(where(ModuleSizes(hidden_size=1536)), (1024.0, 3072.0, 8192.0))
+    >>> [v["flops"] for v in chart["layer"][0]["data"]["values"] if v["tokens"] == 3072.0]
+    [115964116992.0, 115964116992.0]
+    """
+    amounts = [found.flops(x) for x in grown]
+    values = [
+        {found.over: x, "flops": float(both[i]), "part": side.name, "formula": side.formula}
+        for i, side in enumerate((found.first, found.second))
+        for x, both in zip(grown, amounts, strict=True)
+    ]
+    x, y = logarithmic(found.over, found.over, {}), logarithmic("flops", "forward pass [FLOP]", {})
+    parts = {"field": "part", "type": "nominal", "title": "part"}
+    tips = [{"field": "part"}, {"field": "formula"}]
+    tips += [{"field": name, "type": "quantitative", "format": ".4~s"} for name in (found.over, "flops")]
+    inside = [{found.over: float(found.at)}] if grown[0] <= float(found.at) <= grown[-1] else []
+    line = {"type": "line", "point": True}
+    return {
+        "$schema": SCHEMA,
+        "title": f"{found.first.name} against {found.second.name}",
+        "width": 640,
+        "height": 400,
+        "layer": [
+            {"data": {"values": values}, "mark": line, "encoding": {"x": x, "y": y, "color": parts, "tooltip": tips}},
+            {"data": {"values": inside}, "mark": {"type": "rule", "strokeDash": [4, 4]}, "encoding": {"x": x}},
+        ],
     }
 
 

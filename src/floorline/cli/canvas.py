@@ -25,8 +25,24 @@ def loglog(
     >>> print(loglog([(1.0, 1.0), (100.0, 100.0)], [(10.0, 10.0, "A")], "x", "y").splitlines()[0])
         100 y ┤                                                                     ···
     """
-    xs = np.log10([x for x, *_ in curve] + [x for x, *_ in marks])
-    ys = np.log10([y for _, y in curve] + [y for _, y, _ in marks])
+    return curves([("·", curve)], marks, x_unit, y_unit)
+
+
+def curves(
+    drawn: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    marks: Sequence[tuple[float, float, str]],
+    x_unit: str,
+    y_unit: str,
+) -> str:
+    """Several curves, each with its character; where they meet the later one is seen, and marks above all.
+
+    >>> two = [("a", [(1.0, 1.0), (100.0, 100.0)]), ("b", [(1.0, 10.0), (100.0, 10.0)])]
+    >>> [line.strip()[-1] for line in curves(two, [], "x", "y").splitlines()[:1]]
+    ['a']
+    """
+    corners = [corner for _, curve in drawn for corner in curve]
+    xs = np.log10([x for x, *_ in corners] + [x for x, *_ in marks])
+    ys = np.log10([y for _, y in corners] + [y for _, y, _ in marks])
     left, right, low, high = xs.min(), xs.max(), ys.min(), ys.max()
     grid = [[" "] * WIDTH for _ in range(HEIGHT)]
 
@@ -35,9 +51,10 @@ def loglog(
         row = round((high - y) / (high - low or 1.0) * (HEIGHT - 1))
         grid[row][column] = character
 
-    corners = np.log10(np.asarray(curve))
-    for x in np.linspace(left, right, WIDTH):
-        put(x, float(np.interp(x, corners[:, 0], corners[:, 1])), "·")
+    for character, curve in drawn:
+        points = np.log10(np.asarray(curve))
+        for x in np.linspace(left, right, WIDTH):
+            put(x, float(np.interp(x, points[:, 0], points[:, 1])), character)
     for x, y, letter in marks:
         put(np.log10(x), np.log10(y), letter)
     lines = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floorline.num import Num, floor, minimum
+from floorline.num import Num, floor, minimum, where
 
 
 def visible_share(queries: Num, keys: Num) -> Num:
@@ -116,3 +116,24 @@ def pairs_in_chunks(tokens: Num, window: Num) -> Num:
     full = floor(tokens / window)
     rest = tokens - full * window
     return full * (window * (window + 1.0) / 2.0) + rest * (rest + 1.0) / 2.0
+
+
+def meeting_point(linear: Num, quadratic: Num, other_linear: Num, other_quadratic: Num) -> Num:
+    r"""Length at which two amounts of work meet, each with a part that grows with it and a part that grows with its square.
+
+    $$n^* = \frac{c - a}{b - d}$$
+
+    linear           a   work for each token or frame       [FLOP]
+    quadratic        b   work for each pair of them         [FLOP]
+    other_linear     c   the other's for each               [FLOP]
+    other_quadratic  d   the other's for each pair          [FLOP]
+    returns          n*  length; infinite where b is d      [-]
+
+    Source: a·n + b·n² = c·n + d·n². Example: attention, 8·D² for each token and 4·D for each pair, and a feed-forward of 16·D²
+    (an article on diffusion transformers: 2·D, 3072 for D = 1536).
+
+    >>> float(meeting_point(8.0 * 1536.0 * 1536.0, 4.0 * 1536.0, 16.0 * 1536.0 * 1536.0, 0.0))
+    3072.0
+    """
+    pairs = quadratic - other_quadratic
+    return where(pairs == 0.0, float("inf"), (other_linear - linear) / where(pairs == 0.0, 1.0, pairs))

@@ -80,6 +80,25 @@ def kv_weight_bytes(layers: Num, width: Num, bytes_per_element: Num) -> Num:
     return 2.0 * bytes_per_element * layers * power(width, 2.0)
 
 
+def memory_beside_weights(devices: Num, memory: Num, weight_bytes: Num) -> Num:
+    r"""Memory that devices have left beside the weights, for keys and values.
+
+    $$V = g M - W$$
+
+    devices       g  devices                [-]
+    memory        M  memory of one          [B]
+    weight_bytes  W  bytes of all weights   [B]
+    returns       V  what is left           [B]
+
+    Source: an article on diffusion transformers, section capacity: 52e9 parameters of two bytes are 104 GB. It says that four
+    cards of 40 GB leave 16 GB, which three do; four leave 56 GB.
+
+    >>> memory_beside_weights(3.0, 40e9, 104e9), memory_beside_weights(4.0, 40e9, 104e9)
+    (16000000000.0, 56000000000.0)
+    """
+    return devices * memory - weight_bytes
+
+
 def kv_capacity(devices: Num, memory: Num, weight_bytes: Num, kv_bytes: Num) -> Num:
     r"""Tokens whose keys and values fit beside the weights.
 
