@@ -11,6 +11,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
+import diffusion_runs
 import measured_runs
 import numpy as np
 import training_runs
@@ -255,6 +256,7 @@ def accuracy() -> str:
     ]
     parts += measured_runs.section(table)
     parts += training_runs.section(table)
+    parts += diffusion_runs.section(table)
     totals = sorted(row for name in calibrated() if (c := shipped(name)) for row in summary(c))
     parts += [
         "## All together",

@@ -405,7 +405,7 @@ def test_models() -> None:
     everything = {m["name"]: m["parameters"] for m in ask("models")["models"]}
     assert everything["gpt2"] == 124439808
     assert len(everything) > 25
-    assert [m["name"] for m in ask("models", "llama-3.1-8b")["models"]] == ["llama-3.1-8b"]
+    assert [m["name"] for m in ask("models", "meta-llama-3.1-8b")["models"]] == ["llama-3.1-8b"]
     assert {m["name"] for m in ask("models", "OpenAI-Community")["models"]} >= {"gpt2", "gpt2-xl"}
     assert "8 030 261 248" in told("models", "llama-3.1")
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from floorline.capacity import fit as fit
     from floorline.catalogue.clusters import load_cluster as load_cluster
     from floorline.catalogue.load import load_model as load_model
+    from floorline.catalogue.pipelines import load_pipeline as load_pipeline
     from floorline.costs import Rates as Rates
     from floorline.costs import cost as cost
     from floorline.counts import count as count
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from floorline.specs.accelerator import Link as Link
     from floorline.specs.assumptions import Assumptions as Assumptions
     from floorline.specs.cluster import Cluster as Cluster
+    from floorline.specs.denoise_plan import DenoisePlan as DenoisePlan
     from floorline.specs.engine import Engine as Engine
     from floorline.specs.module_sizes import ModuleSizes as ModuleSizes
     from floorline.specs.parallelism import Parallelism as Parallelism
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from floorline.specs.recipe import Recipe as Recipe
     from floorline.specs.trainer import Trainer as Trainer
     from floorline.specs.workload import Decode as Decode
+    from floorline.specs.workload import Denoise as Denoise
     from floorline.specs.workload import Encode as Encode
     from floorline.specs.workload import Generate as Generate
     from floorline.specs.workload import Prefill as Prefill
@@ -71,7 +74,10 @@ PUBLIC = {
     "Recipe": "specs.recipe",
     "Trainer": "specs.trainer",
     "Decode": "specs.workload",
+    "Denoise": "specs.workload",
+    "DenoisePlan": "specs.denoise_plan",
     "Encode": "specs.workload",
+    "load_pipeline": "catalogue.pipelines",
     "Generate": "specs.workload",
     "Prefill": "specs.workload",
     "Serve": "specs.workload",
