@@ -123,11 +123,17 @@ class Tile:
     size      of a tile
     stride    from one to the next
     multiple  that the extent of a tile is filled up to
+    above     side of a picture above which there are tiles, None for that of a tile
     """
 
     size: float
     stride: float
     multiple: float = 1.0
+    above: float | None = None
+
+    def cuts(self, length: Num) -> object:
+        """Whether a side is long enough to be cut."""
+        return number(length) > (self.size if self.above is None else self.above)
 
     def along(self, length: Num) -> tuple[tuple[Num, Num], ...]:
         """Extents of tiles, and how often each is there."""

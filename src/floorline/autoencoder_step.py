@@ -13,7 +13,7 @@ from itertools import product
 from floorline.autoencoder import Autoencoder, Cuts
 from floorline.errors import BadInput
 from floorline.formulas.latents import latent_frames, latent_side
-from floorline.num import Num, all_true, number, total, where
+from floorline.num import Num, all_true, maximum, number, total, where
 from floorline.program import Cost
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
@@ -175,8 +175,7 @@ def tiles(read: Extent, cuts: Cuts, tile: bool) -> Iterator[tuple[Num, Num, Num]
     if not tile or cuts.height is None or cuts.width is None:
         yield 1.0, read.h, read.w
         return
-    larger = (number(read.h) > cuts.height.size) | (number(read.w) > cuts.width.size)
-    cut = where(larger, 1.0, 0.0)
+    cut = maximum(where(cuts.height.cuts(read.h), 1.0, 0.0), where(cuts.width.cuts(read.w), 1.0, 0.0))
     yield number(1.0 - cut), read.h, read.w
     for (height, rows), (width, columns) in product(cuts.height.along(read.h), cuts.width.along(read.w)):
         yield number(cut * rows * columns), height, width

@@ -17,6 +17,9 @@ from floorline.transformer import Stack, Transformer
 ACTIVATIONS = ("silu", "swish", "mish", "gelu", "relu")
 """Names of diffusers' activations without parameters (models/activations.py, ACT2CLS)."""
 
+CUBE = {"k": 3.0, "i": 3.0, "j": 3.0}
+"""The window of convolutions over time, height and width."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -48,7 +51,6 @@ class Style:
     norm        of residual blocks
     activation  of residual blocks
     more        letters that every stack binds besides
-    sizes       of letters that every stack has besides
     """
 
     space: Space

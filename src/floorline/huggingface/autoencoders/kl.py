@@ -41,10 +41,11 @@ def fine(level: int) -> Grid:
 
 
 def middle(style: Style, grid: Grid, channels: float, attends: bool) -> tuple[Stack, ...]:
-    """A residual block, attention over all pixels, a residual block."""
+    """Two residual blocks, between them attention over all pixels."""
+    if not attends:
+        return resnets(style, grid, (channels, channels), 2.0)
     block = resnets(style, grid, (channels, channels), 1.0)
-    attn = (attention(style.space, style.norm, grid, channels, "y*x"),) if attends else ()
-    return (*block, *attn, *block) if attends else (*resnets(style, grid, (channels, channels), 2.0),)
+    return (*block, attention(style.space, style.norm, grid, channels, "y*x"), *block)
 
 
 def encoder(
@@ -102,7 +103,11 @@ def listed_side(config: Config) -> float:
 
 
 def read(config: Config) -> Autoencoder:
-    """A configuration of AutoencoderKL."""
+    """A configuration of AutoencoderKL.
+
+    >>> read(Config({}, "the class's defaults")).down
+    1.0
+    """
     widths = listed(config, "block_out_channels", (64.0,))
     levels = len(widths)
     kinds(config, "down_block_types", ("DownEncoderBlock2D",), ("DownEncoderBlock2D",), levels)

@@ -1,0 +1,123 @@
+"""Counts of autoencoders: diffusers' own classes on PyTorch's meta device, FLOP by PyTorch's FlopCounterMode.
+
+    python make_autoencoders.py oracle > autoencoders.csv                     every configuration in autoencoders/*.json
+    python make_autoencoders.py variants LINES.jsonl > ../variants/autoencoders.jsonl
+
+``encode`` gets pixels, ``decode`` latents: height and width over the pixels of a latent, rounded down, and frames as the class makes
+them, the first one alone where it is. ``tiled`` is after ``enable_tiling()``. Blending tiles has no matmul: it is left out, for on
+the meta device it takes minutes. A line for the variants is {"name", "config", "clips": [[batch, frames, height, width, tiled], …]}.
+"""
+
+import csv
+import json
+import pathlib
+import sys
+import warnings
+
+warnings.filterwarnings("ignore")
+import diffusers
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+diffusers.utils.logging.set_verbosity_error()
+HERE = pathlib.Path(__file__).resolve().parent / "autoencoders"
+META = torch.device("meta")
+PICTURES = ("AutoencoderKL", "AutoencoderDC", "AutoencoderKLFlux2")
+FIELDS = ("name", "class", "mode", "batch", "frames", "height", "width", "tiled", "params", "flops")
+
+
+def build(config):
+    """The model without weights, and without the blending of tiles."""
+    kind = getattr(diffusers, config["_class_name"])
+    values = {k: v for k, v in config.items() if not k.startswith("_")}
+    with META:
+        model = kind(**values).eval()
+    for name in ("blend_v", "blend_h", "blend_t"):
+        if hasattr(model, name):
+            setattr(model, name, lambda a, b, *rest: b)
+    return model
+
+
+def ratios(model):
+    """Pixels of a latent along each side, frames of a latent frame: what a small picture becomes."""
+    kind = type(model).__name__
+    c = model.config
+    levels = len(c.get("block_out_channels") or c.get("dim_mult") or c.get("encoder_block_out_channels") or ())
+    if kind == "AutoencoderKLWan":
+        return (c.patch_size or 1) * 2 ** (levels - 1), 2 ** sum(c.temperal_downsample)
+    if kind == "AutoencoderKLQwenImage":
+        return 2 ** (levels - 1), 2 ** sum(c.temperal_downsample)
+    if kind == "AutoencoderKLHunyuanVideo":
+        side = 2 ** min(int(torch.tensor(float(c.spatial_compression_ratio)).log2()), levels)
+        return side, 2 ** min(2, levels - 1)
+    if kind == "AutoencoderKLCogVideoX":
+        return 2 ** (levels - 1), 2 ** min(int(torch.tensor(float(c.temporal_compression_ratio)).log2()), levels - 1)
+    return 2 ** (levels - 1), 1
+
+
+def counted(run):
+    """FLOP of a call without gradients."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def measure(model, mode, batch, frames, height, width, tiled):
+    """FLOP of encoding or decoding one clip."""
+    c, picture = model.config, type(model).__name__ in PICTURES
+    if tiled:
+        model.enable_tiling()
+    else:
+        model.disable_tiling()
+    if mode == "encode":
+        patch = c.get("patch_size") or 1
+        channels = c.in_channels // (patch * patch) if type(model).__name__ == "AutoencoderKLWan" else c.get("in_channels") or c.get("input_channels") or 3
+        shape = (batch * frames, channels, height, width) if picture else (batch, channels, frames, height, width)
+        return counted(lambda: model.encode(torch.empty(shape, device=META)))
+    side, time = ratios(model)
+    channels = c.get("latent_channels") or c.get("z_dim")
+    sides = (height // side, width // side)
+    shape = (batch * frames, channels, *sides) if picture else (batch, channels, -(-(frames - 1) // time) + 1, *sides)
+    return counted(lambda: model.decode(torch.empty(shape, device=META)))
+
+
+def oracle():
+    """A row for each configuration, clip and mode."""
+    print(f"# torch {torch.__version__}, diffusers {diffusers.__version__}, python make_autoencoders.py oracle")
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(FIELDS)
+    for path in sorted(HERE.glob("*.json")):
+        known = json.loads(path.read_text())
+        model = build(known["config"])
+        params = sum(p.numel() for p in model.parameters())
+        for *clip, tiled in known["clips"]:
+            for mode in ("encode", "decode"):
+                flops = measure(model, mode, *clip, tiled)
+                out.writerow((path.stem, known["config"]["_class_name"], mode, *clip, int(tiled), params, flops))
+                sys.stdout.flush()
+
+
+def variants(path):
+    """A line for each made-up configuration; one that cannot be built or run says why instead of its counts."""
+    print(json.dumps({"torch": torch.__version__, "diffusers": diffusers.__version__}))
+    for line in pathlib.Path(path).read_text().splitlines():
+        given = json.loads(line)
+        try:
+            model = build(given["config"])
+            given["params"] = sum(p.numel() for p in model.parameters())
+        except Exception as error:
+            print(json.dumps({**given, "error": f"{type(error).__name__}: {error}"[:200]}))
+            continue
+        found = []
+        for *clip, tiled in given.pop("clips"):
+            for mode in ("encode", "decode"):
+                try:
+                    found.append([mode, *clip, tiled, measure(model, mode, *clip, tiled)])
+                except Exception as error:
+                    found.append([mode, *clip, tiled, f"{type(error).__name__}: {error}"[:120]])
+        print(json.dumps({**given, "counts": found}))
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    oracle() if sys.argv[1] == "oracle" else variants(sys.argv[2])
