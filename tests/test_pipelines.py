@@ -126,12 +126,16 @@ def test_every_pipeline_loads(name: str) -> None:
 
 @pytest.mark.parametrize("name", pipelines())
 def test_autoencoder_fits_its_denoiser(name: str) -> None:
-    """Latents of the one are latents of the other: as many pixels and frames each."""
+    """Latents of the one are latents of the other: as many pixels each, and frames where there is more than one."""
     made = load_pipeline(name)
     if made.autoencoder is not None:
         assert made.denoiser.latent is not None
         latent = made.denoiser.latent
-        assert (latent.down, latent.frames) == (made.autoencoder.down, made.autoencoder.frames)
+        assert latent.down == made.autoencoder.down
+        assert latent.length == 1.0 or (latent.frames, latent.first) == (
+            made.autoencoder.frames,
+            made.autoencoder.first,
+        )
 
 
 def test_every_part_is_used() -> None:
@@ -204,6 +208,16 @@ def test_folder(tmp_path: Path) -> None:
     assert [text.tokens for text in made.texts] == [77.0, None]
     assert (made.steps, made.passes, made.format) == (known.steps, known.passes, known.format)
     assert load_model(tmp_path / "mine").parameter_count().total == known.parameters["denoiser"]
+
+
+def test_folder_of_the_local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub id that the catalogue has not is found where it was downloaded, whole or the denoiser of it."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder(tmp_path / "models--somebody--tuned-flux/snapshots/0123", flux_parts())
+    made = load_pipeline("somebody/tuned-flux")
+    assert made.name == "somebody/tuned-flux"
+    assert made.parameters == load_pipeline("flux.1-dev").parameters
+    assert load_model("somebody/tuned-flux").parameter_count().total == made.parameters["denoiser"]
 
 
 def test_folder_of_fewer_parts(tmp_path: Path) -> None:

@@ -144,9 +144,8 @@ def hub_config(name: str) -> Path | None:
     """The ``config.json`` of a hub id in the local Hugging Face cache, the newest snapshot, or None."""
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    found = sorted(
-        (cache / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"), key=lambda p: p.stat().st_mtime
-    )
+    snapshots = (cache / f"models--{name.replace('/', '--')}").glob("snapshots/*")
+    found = sorted(filter(None, map(inside, snapshots)), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
 
 

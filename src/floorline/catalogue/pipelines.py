@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from floorline.autoencoder import Autoencoder
-from floorline.catalogue.load import from_catalogue, from_path, load_model, model_entry, place, read_json
-from floorline.catalogue.spelling import names
+from floorline.catalogue.load import from_catalogue, from_path, hub_config, load_model, model_entry, place, read_json
+from floorline.catalogue.spelling import find, names
 from floorline.errors import BadInput, NotFound, near
 from floorline.huggingface.autoencoders import CLASSES
 from floorline.huggingface.autoencoders.read import read
@@ -26,7 +26,8 @@ STEPS, PASSES = 50.0, 1.0
 
 
 def load_pipeline(what: object) -> Pipeline:
-    """A diffusion pipeline by catalogue name, folder that diffusers wrote, or a denoiser in any form that load_model takes.
+    """A diffusion pipeline by catalogue name, folder that diffusers wrote (a hub id in the local cache too), or a denoiser in any
+    form that load_model takes.
 
     A denoiser by itself, a Transformer or a ``config.json``, has neither encoders of the text nor an autoencoder.
 
@@ -40,11 +41,27 @@ def load_pipeline(what: object) -> Pipeline:
         return what
     if isinstance(what, Transformer):
         return by_itself(what)
-    folder = place(os.fspath(what)) if isinstance(what, (str, os.PathLike)) else None
-    if folder is not None and os.fspath(folder).lower() not in names() and (folder / INDEX).is_file():
-        return from_folder(folder)
+    text = os.fspath(what) if isinstance(what, (str, os.PathLike)) else ""
+    folder = place_of(text)
+    if folder is not None:
+        return from_folder(folder, text if folder != place(text) else "")
     model = load_model(what)
     return pipeline(model.name) if of_catalogue(model) else by_itself(model)
+
+
+def place_of(text: str) -> Path | None:
+    """The folder of a pipeline that a text means: a path, or a hub id in the local cache that the catalogue has not.
+
+    >>> place_of("flux.1-dev") is place_of("") is None
+    True
+    """
+    if not text or text.lower() in names():
+        return None
+    path = place(text)
+    if path is None and find(text) is None and text.count("/") == 1:
+        config = hub_config(text)
+        path = None if config is None else config.parent.parent
+    return path if path is not None and (path / INDEX).is_file() else None
 
 
 def of_catalogue(model: Transformer) -> bool:
@@ -144,12 +161,14 @@ def pipelines() -> tuple[str, ...]:
     return tuple(name for name in names() if "pipeline" in model_entry(name))
 
 
-def from_folder(folder: Path) -> Pipeline:
+def from_folder(folder: Path, name: str = "") -> Pipeline:
     """A pipeline from a folder as diffusers lays it out; its scheduler is not read.
+
+    name  what to call it; left out, as the folder
 
     raises BadInput where a part that the index names has no configuration
     """
-    index, name = read_json(folder / INDEX), folder.resolve().name
+    index, name = read_json(folder / INDEX), name or folder.resolve().name
     if not isinstance(index, Mapping) or "transformer" not in index:
         raise BadInput(f"{folder / INDEX}: names no transformer; expected the pipeline of a diffusion transformer")
     denoiser = diffusion(from_path(part(folder, "transformer"), name))
