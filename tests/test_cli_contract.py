@@ -115,6 +115,7 @@ DOCUMENTS = {
     "split": ("split", "--hidden-size", "512"),
     "occupancy": ("occupancy", "--threads", "128"),
     "train": ("train", "gpt2", "--seq-len", "128", "--dp", "2"),
+    "denoise": ("denoise", "dit-xl-2-256", "--steps", "4", "--cfg-parallel", "2", "--guidance", "two"),
     "plans": ("plans", "gpt2", "--devices", "2", "--seq-len", "128", "--pp", "1", "--zero-stage", "1"),
     "scale": ("scale", "gpt2", "--strong", "1,2", "--seq-len", "128"),
     "mfu": ("mfu", "gpt2", "--seq-len", "128", "--step-time", "1"),
