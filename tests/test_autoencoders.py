@@ -33,6 +33,8 @@ LINES = [json.loads(line) for line in (VALIDATION / "variants" / "autoencoders.j
 CONFIGS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())["config"] for path in sorted(ORACLE.glob("*.json"))
 }
+ROWS, VARIANTS, COUNTS = 76, 72, 589
+"""Rows of the oracle; made-up configurations, and counts of them that the library itself could make."""
 DEFAULTS = [{"_class_name": kind} for kind in CLASSES]
 
 

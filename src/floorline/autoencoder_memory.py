@@ -24,7 +24,7 @@ def autoencoder_memory(
     clip: Clip,
     *,
     tile: bool = False,
-    fusion: str = "unfused",
+    fusion: str = "flash",
     plan: Parallelism = NO_PLAN,
     precision: Precision = USUAL,
     footprint: Footprint | None = None,
@@ -33,10 +33,11 @@ def autoencoder_memory(
 
     mode       "encode" or "decode"
     tile       whether large pictures are cut into tiles that overlap
-    fusion     which operators keep their insides on chip
+    fusion     which operators keep their insides on chip; the library attends by one fused operator
     footprint  how the software uses memory; default: it adds nothing
 
-    What is already done, and what waits to be read, is not in it: the pictures themselves.
+    The frames that convolutions keep between runs are its cache. The pictures themselves, those done and those that wait, are not
+    in it.
 
     raises BadInput where a picture is smaller than one latent
     """

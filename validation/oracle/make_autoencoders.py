@@ -1,6 +1,6 @@
 """Counts of autoencoders: diffusers' own classes on PyTorch's meta device, FLOP by PyTorch's FlopCounterMode.
 
-    python make_autoencoders.py oracle > autoencoders.csv                     every configuration in autoencoders/*.json
+    python make_autoencoders.py oracle [NAME …] > autoencoders.csv            every configuration in autoencoders/*.json
     python make_autoencoders.py variants LINES.jsonl > ../variants/autoencoders.jsonl
 
 ``encode`` gets pixels, ``decode`` latents: height and width over the pixels of a latent, rounded down, and frames as the class makes
@@ -50,6 +50,8 @@ def ratios(model):
     if kind == "AutoencoderKLHunyuanVideo":
         side = 2 ** min(int(torch.tensor(float(c.spatial_compression_ratio)).log2()), levels)
         return side, 2 ** min(2, levels - 1)
+    if kind == "AutoencoderKLHunyuanVideo15":
+        return c.spatial_compression_ratio, c.temporal_compression_ratio
     if kind == "AutoencoderKLCogVideoX":
         return 2 ** (levels - 1), 2 ** min(int(torch.tensor(float(c.temporal_compression_ratio)).log2()), levels - 1)
     return 2 ** (levels - 1), 1
@@ -81,12 +83,14 @@ def measure(model, mode, batch, frames, height, width, tiled):
     return counted(lambda: model.decode(torch.empty(shape, device=META)))
 
 
-def oracle():
-    """A row for each configuration, clip and mode."""
+def oracle(names):
+    """A row for each configuration, clip and mode; of those that are named, where some are."""
     print(f"# torch {torch.__version__}, diffusers {diffusers.__version__}, python make_autoencoders.py oracle")
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(FIELDS)
     for path in sorted(HERE.glob("*.json")):
+        if names and path.stem not in names:
+            continue
         known = json.loads(path.read_text())
         model = build(known["config"])
         params = sum(p.numel() for p in model.parameters())
@@ -120,4 +124,4 @@ def variants(path):
 
 
 if __name__ == "__main__":
-    oracle() if sys.argv[1] == "oracle" else variants(sys.argv[2])
+    oracle(sys.argv[2:]) if sys.argv[1] == "oracle" else variants(sys.argv[2])

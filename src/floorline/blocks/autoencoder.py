@@ -3,7 +3,7 @@
 Letters: ``c`` channels that come in, ``o`` those that go out (``p`` as many), ``t`` ``y`` ``x`` frames, height and width,
 ``k`` ``i`` ``j`` those of a window.
 
-Sources: Rombach et al. 2021 (latent diffusion), arXiv:2112.10752, appendix E; Esser et al. 2020 (VQGAN), arXiv:2012.09841,
+Sources: Rombach et al. 2021 (latent diffusion), arXiv:2112.10752, section 3.1; Esser et al. 2020 (VQGAN), arXiv:2012.09841,
 table 7; diffusers 0.42, models/resnet.py, ResnetBlock2D, models/unets/unet_2d_blocks.py, UNetMidBlock2D.
 """
 

@@ -1,7 +1,7 @@
 """Residual blocks and changes of resolution of deep compression autoencoders: pixels become channels, and channels pixels.
 
-Letters: ``c`` ``o`` channels, ``y`` ``x`` height and width, ``u`` ``v`` after a change, ``i`` ``j`` a window, ``l`` channels
-that are folded into pixels, or made of them.
+Letters: ``c`` ``o`` channels, ``y`` ``x`` height and width, ``u`` ``v`` after a change, ``t`` ``n`` frames before and
+after, ``i`` ``j`` (and ``k``) a window, ``l`` channels that are folded into pixels, or made of them.
 Sources: Chen et al. 2024 (DC-AE), arXiv:2410.10733, section 3.2; diffusers 0.42, models/autoencoders/autoencoder_dc.py.
 """
 
@@ -10,12 +10,11 @@ from __future__ import annotations
 from functools import cache
 
 from floorline.block import Block, block
-from floorline.blocks.autoencoder import ChannelNorm
+from floorline.blocks.autoencoder import PLANE, ChannelNorm, Space
 from floorline.blocks.norm import residual
+from floorline.blocks.resampling import after
 from floorline.convolution import convolution
 from floorline.op import Op, elementwise, view
-
-QUARTER, FOURFOLD = (("l", "o/4"),), (("l", "4*o"),)
 
 
 @cache
@@ -36,71 +35,78 @@ def normed_residual(norm: ChannelNorm, activation: str = "silu") -> Block:
     return block("resnet", "x[Bcyx]", ops, "out", layer=True)
 
 
-def joined(name: str, source: str, before: str, *, shortcut: bool) -> tuple[Op, ...]:
+def joined(made: str, given: str, *, shortcut: bool) -> Op:
     """What a block read, beside what it made."""
-    if not shortcut:
-        return (view(name, f"{source}[Bouv] -> out[Bouv]"),)
-    return (elementwise(name, f"{source}[Bouv] {before} -> out[Bouv]", "add"),)
+    return (
+        elementwise("join", f"r{made} {given} -> out{made}", "add")
+        if shortcut
+        else view("join", f"r{made} -> out{made}")
+    )
 
 
 @cache
-def folding_down(*, unshuffle: bool = True, shortcut: bool = True, data: bool = False) -> Block:
+def folding_down(
+    space: Space = PLANE, *, unshuffle: bool = True, shortcut: bool = True, data: bool = False, folds: int = 4
+) -> Block:
     """Half the height and width: a convolution whose pixels become channels, or one of stride two.
 
     shortcut  whether the input is added, its pixels averaged into channels
     data      whether it reads pixels as they are given
+    folds     pixels that become one: four, or eight of two frames
 
     >>> folding_down().ops[0].flops()[0].formula(), folding_down(unshuffle=False).ops[0].flops()[0].formula()
     ('2·B·l·y·x·c·i·j', '2·B·o·u·v·c·i·j')
     """
-    given = "x[Bcyx]"
+    e, w = space.extent, space.window
+    given, made = f"x[Bc{e}]", f"[Bo{after(e)}]"
     if unshuffle:
-        made: tuple[Op, ...] = (
-            convolution("down", f"{given} Wdown[lcij] -> m[Blyx]", bias=True),
-            view("unshuffle", "m[Blyx] -> r[Bouv]"),
+        ops: tuple[Op, ...] = (
+            convolution("down", f"{given} Wdown[lc{w}] -> m[Bl{e}]", bias=True),
+            view("unshuffle", f"m[Bl{e}] -> r{made}"),
         )
     else:
-        made = (convolution("down", f"{given} Wdown[ocij] -> r[Bouv]", bias=True),)
-    ops = (*made, *joined("join", "r", given, shortcut=shortcut))
-    return block("down", "" if data else given, ops, "out", QUARTER if unshuffle else (), data=given if data else "")
+        ops = (convolution("down", f"{given} Wdown[oc{w}] -> r{made}", bias=True),)
+    ops = (*ops, joined(made, given, shortcut=shortcut))
+    derived = (("l", f"o/{folds}"),) if unshuffle else ()
+    return block("down", "" if data else given, ops, "out", derived, data=given if data else "")
 
 
 @cache
-def folding_up(*, interpolate: bool = False, shortcut: bool = True) -> Block:
+def folding_up(space: Space = PLANE, *, interpolate: bool = False, shortcut: bool = True, folds: int = 4) -> Block:
     """Twice the height and width: a convolution whose channels become pixels, or nearest neighbours before one.
+
+    folds  pixels that one becomes
 
     >>> folding_up().ops[0].flops()[0].formula(), folding_up(interpolate=True).ops[1].flops()[0].formula()
     ('2·B·l·y·x·c·i·j', '2·B·o·u·v·c·i·j')
     """
+    e, w = space.extent, space.window
+    given, made = f"x[Bc{e}]", f"[Bo{after(e)}]"
     if interpolate:
-        made: tuple[Op, ...] = (
-            elementwise("nearest", "x[Bcyx] -> m[Bcuv]", "nearest"),
-            convolution("up", "m[Bcuv] Wup[ocij] -> r[Bouv]", bias=True),
+        ops: tuple[Op, ...] = (
+            elementwise("nearest", f"{given} -> m[Bc{after(e)}]", "nearest"),
+            convolution("up", f"m[Bc{after(e)}] Wup[oc{w}] -> r{made}", bias=True),
         )
     else:
-        made = (
-            convolution("up", "x[Bcyx] Wup[lcij] -> m[Blyx]", bias=True),
-            view("shuffle", "m[Blyx] -> r[Bouv]"),
+        ops = (
+            convolution("up", f"{given} Wup[lc{w}] -> m[Bl{e}]", bias=True),
+            view("shuffle", f"m[Bl{e}] -> r{made}"),
         )
-    ops = (*made, *joined("join", "r", "x[Bcyx]", shortcut=shortcut))
-    return block("up", "x[Bcyx]", ops, "out", () if interpolate else FOURFOLD)
+    ops = (*ops, joined(made, given, shortcut=shortcut))
+    return block("up", given, ops, "out", () if interpolate else (("l", f"{folds}*o"),))
 
 
 @cache
-def end_convolution(name: str, *, shortcut: bool, data: bool = False) -> Block:
+def end_convolution(name: str, space: Space = PLANE, *, shortcut: bool, data: bool = False) -> Block:
     """A convolution to or from latents, beside channels that are averaged or repeated.
 
     >>> [op.name for op in end_convolution("conv_out", shortcut=True).ops]
     ['conv_out', 'join']
     """
-    given = "x[Bcyx]"
-    conv = convolution(name, f"{given} W{name}[ocij] -> m[Boyx]", bias=True)
-    join = (
-        elementwise("join", f"m[Boyx] {given} -> out[Boyx]", "add")
-        if shortcut
-        else view("join", "m[Boyx] -> out[Boyx]")
-    )
-    return block(name, "" if data else given, (conv, join), "out", data=given if data else "")
+    e, given = space.extent, f"x[Bc{space.extent}]"
+    conv = convolution(name, f"{given} W{name}[oc{space.window}] -> r[Bo{e}]", bias=True)
+    ops = (conv, joined(f"[Bo{e}]", given, shortcut=shortcut))
+    return block(name, "" if data else given, ops, "out", data=given if data else "")
 
 
 @cache

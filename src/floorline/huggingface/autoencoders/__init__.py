@@ -4,7 +4,10 @@ CLASSES: dict[str, str] = {
     "AutoencoderDC": "dc",
     "AutoencoderKL": "kl",
     "AutoencoderKLCogVideoX": "cogvideox",
+    "AutoencoderKLFlux2": "flux2",
     "AutoencoderKLHunyuanVideo": "hunyuan_video",
+    "AutoencoderKLHunyuanVideo15": "hunyuan_video15",
+    "AutoencoderKLQwenImage": "qwen_image",
     "AutoencoderKLWan": "wan",
 }
 """``_class_name`` → the module that reads it."""

@@ -1,14 +1,17 @@
 """AutoencoderKL, of Stable Diffusion, SDXL, SD3, FLUX, PixArt: residual blocks at each level, attention in the middle.
 
-Sources: Rombach et al. 2021 (latent diffusion), arXiv:2112.10752, appendix E; diffusers 0.42,
+Sources: Rombach et al. 2021 (latent diffusion), arXiv:2112.10752, section 3.1; diffusers 0.42,
 models/autoencoders/autoencoder_kl.py, models/autoencoders/vae.py, models/unets/unet_2d_blocks.py.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from floorline.autoencoder import AllFrames, Autoencoder, Cuts, Tile
 from floorline.blocks.autoencoder import PLANE, GroupNorm, convolved, head, pointwise
 from floorline.blocks.resampling import downsampling, upsampling
+from floorline.errors import BadInput
 from floorline.huggingface.autoencoders.common import (
     Grid,
     Style,
@@ -85,50 +88,73 @@ def decoder(
     return [*found, stack(head(PLANE, style.norm, "silu"), fine(len(widths) - 1).tokens, (before, ends[1]))]
 
 
-def tiles(config: Config, levels: int) -> tuple[Cuts, Cuts]:
+@dataclass(frozen=True)
+class Usual:
+    """What a class has where a configuration says nothing.
+
+    widths   channels of each level
+    layers   residual blocks of a level of the encoder
+    latents  channels of a latent
+    side     of the picture that it was made for
+    """
+
+    widths: tuple[float, ...] = (64.0,)
+    layers: float = 1.0
+    latents: float = 4.0
+    side: float = 32.0
+
+
+def tiles(config: Config, levels: int, usual: float) -> tuple[Cuts, Cuts]:
     """Tiles of pixels, and of latents: the picture that it was made for, and a quarter of overlap."""
-    side = listed_side(config)
-    encode = Tile(side, float(int(side * (1.0 - OVERLAP))))
+    value = config.get("sample_size")
+    pair = isinstance(value, (list, tuple))
+    side = listed(config, "sample_size", (usual,))[0] if pair else config.count("sample_size", usual, least=1.0)
     latent = float(int(side / 2.0 ** (levels - 1)))
-    decode = Tile(latent, float(int(latent * (1.0 - OVERLAP))))
+    encode, decode = (Tile(size, float(int(size * (1.0 - OVERLAP)))) for size in (side, latent))
+    if decode.stride < 1.0:
+        raise BadInput(f"{config.name}: sample_size is {side:g}; a tile of it holds no two latents; expected more")
     return Cuts(AllFrames(), encode, encode), Cuts(AllFrames(), decode, decode)
 
 
-def listed_side(config: Config) -> float:
-    """The side of the picture that it was made for; of two, the first."""
-    value = config.get("sample_size")
-    if isinstance(value, (list, tuple)):
-        return listed(config, "sample_size", (32.0,))[0]
-    return config.count("sample_size", 32.0, least=1.0)
+def levels_of(config: Config, key: str, usual: tuple[float, ...], blocks: str, word: str) -> tuple[float, ...]:
+    """Channels of the levels of one network, all of one kind of block.
+
+    raises BadInput for another kind
+    """
+    widths = listed(config, key, usual)
+    kinds(config, blocks, (word,), (word,) * len(usual), len(widths))
+    return widths
 
 
-def read(config: Config) -> Autoencoder:
-    """A configuration of AutoencoderKL.
+def read(config: Config, usual: Usual | None = None) -> Autoencoder:
+    """A configuration of AutoencoderKL, or of a class that differs from it in what is usual.
 
     >>> read(Config({}, "the class's defaults")).down
     1.0
     """
-    widths = listed(config, "block_out_channels", (64.0,))
-    levels = len(widths)
-    kinds(config, "down_block_types", ("DownEncoderBlock2D",), ("DownEncoderBlock2D",), levels)
-    kinds(config, "up_block_types", ("UpDecoderBlock2D",), ("UpDecoderBlock2D",), levels)
-    layers = config.count("layers_per_block", 1.0, least=1.0)
-    latents = config.count("latent_channels", 4.0, least=1.0)
-    style = Style(PLANE, GroupNorm(groups(config, widths)), activation(config))
+    known = usual or Usual()
+    widths = levels_of(config, "block_out_channels", known.widths, "down_block_types", "DownEncoderBlock2D")
+    decoded = widths if usual is None else listed(config, "decoder_block_out_channels", widths)
+    kinds(config, "up_block_types", ("UpDecoderBlock2D",), ("UpDecoderBlock2D",) * len(known.widths), len(decoded))
+    if len(decoded) != len(widths):
+        raise BadInput(f"{config.name}: decoder_block_out_channels has {len(decoded)} levels; expected {len(widths)}")
+    layers = config.count("layers_per_block", known.layers, least=1.0)
+    latents = config.count("latent_channels", known.latents, least=1.0)
+    style = Style(PLANE, GroupNorm(groups(config, (*widths, *decoded))), activation(config))
     attends = config.flag("mid_block_add_attention", True)
     pixels, made = config.count("in_channels", 3.0, least=1.0), config.count("out_channels", 3.0, least=1.0)
     down = encoder(style, widths, layers, (pixels, 2.0 * latents), attends)
-    up = decoder(style, widths, layers, (latents, made), attends)
+    up = decoder(style, decoded, layers, (latents, made), attends)
     if config.flag("use_quant_conv", True):
-        down.append(stack(pointwise(PLANE, "quant"), coarse(levels - 1).tokens, (2.0 * latents, 2.0 * latents)))
+        down.append(stack(pointwise(PLANE, "quant"), coarse(len(widths) - 1).tokens, (2.0 * latents, 2.0 * latents)))
     if config.flag("use_post_quant_conv", True):
         up.insert(0, stack(pointwise(PLANE, "post_quant", data=True), fine(0).tokens, (latents, latents)))
-    encoding, decoding = tiles(config, levels)
+    encoding, decoding = tiles(config, len(widths), known.side)
     return Autoencoder(
         config.name,
         network(f"{config.name} encoder", down, WINDOW),
         network(f"{config.name} decoder", up, WINDOW),
-        down=2.0 ** (levels - 1),
+        down=2.0 ** (len(widths) - 1),
         latent_channels=latents,
         encoding=encoding,
         decoding=decoding,

@@ -148,25 +148,28 @@ def shape_of(config: Config) -> Shape:
     return Shape(widths, layers, tuple(halved), tuple(float(s) for s in scales), config.flag("is_residual", False))
 
 
-def read(config: Config) -> Autoencoder:
-    """A configuration of AutoencoderKLWan."""
+def networks(config: Config, ends: tuple[float, float], patch: float, ratio: float) -> Autoencoder:
+    """Both networks.
+
+    ends   channels of a pixel that come in, and go out
+    patch  pixels along each side that are one element of what the encoder reads
+    ratio  pixels of a latent, as tiles are cut
+
+    raises BadInput where a tile has no latent
+    """
+    if ratio > STRIDE:
+        raise BadInput(
+            f"{config.name}: a latent is {ratio:g} pixels wide; expected at most {STRIDE:g}, the stride of a tile"
+        )
     shape = shape_of(config)
     base, latents = config.count("base_dim", 96.0, least=1.0), config.count("z_dim", 16.0, least=1.0)
     decoded = config.count("decoder_base_dim", base, least=1.0)
-    pixels, made = config.count("in_channels", 3.0, least=1.0), config.count("out_channels", 3.0, least=1.0)
-    patch = config.count("patch_size", 1.0, least=1.0)
-    ratio = config.count("scale_factor_spatial", 8.0, least=1.0)
-    if ratio > STRIDE:
-        raise BadInput(
-            f"{config.name}: scale_factor_spatial is {ratio:g}; expected at most {STRIDE:g}, the stride of a tile"
-        )
-    for key in ("scale_factor_temporal", "dropout", "clip_output"):
-        config.get(key)
+    config.get("dropout")
     encode, decode = Tile(TILE, STRIDE, above=TILE // patch), Tile(TILE // ratio, STRIDE // ratio)
     return Autoencoder(
         config.name,
-        network(f"{config.name} encoder", encoder(shape, base, (pixels, 2.0 * latents)), CUBE),
-        network(f"{config.name} decoder", decoder(shape, decoded, (latents, made)), CUBE),
+        network(f"{config.name} encoder", encoder(shape, base, (ends[0], 2.0 * latents)), CUBE),
+        network(f"{config.name} decoder", decoder(shape, decoded, (latents, ends[1])), CUBE),
         down=patch * 2.0 ** (len(shape.widths) - 1),
         frames=2.0 ** sum(shape.halvings),
         first=1.0,
@@ -176,3 +179,16 @@ def read(config: Config) -> Autoencoder:
         patch=patch,
         still=False,
     )
+
+
+def read(config: Config) -> Autoencoder:
+    """A configuration of AutoencoderKLWan.
+
+    >>> read(Config({"patch_size": 2, "is_residual": True}, "wan-2.2")).down
+    16.0
+    """
+    pixels, made = config.count("in_channels", 3.0, least=1.0), config.count("out_channels", 3.0, least=1.0)
+    for key in ("scale_factor_temporal", "clip_output"):
+        config.get(key)
+    ratio = config.count("scale_factor_spatial", 8.0, least=1.0)
+    return networks(config, (pixels, made), config.count("patch_size", 1.0, least=1.0), ratio)
