@@ -93,7 +93,7 @@ class DenoiseEstimate(Result):
         if self.patch is None:
             return times(self.step.time, self.steps)
         whole, patched = self.steps - self.patched_steps, self.patched_steps
-        sent = sending_time(self.patch.step, self.cluster, self.engine, self.plan)
+        sent = sending_time(self.patch.step, self.cluster, self.plan)
         each = plus(self.patch.time, sent)
         return Time.made(lambda a, b: a * whole + b * patched, self.step.time, each)
 
@@ -170,7 +170,8 @@ class DenoiseEstimate(Result):
         if self.pipeline.autoencoder is not None:
             parts.append(self.autoencoder)
         stale = stale_bytes(own, self.plan)
-        return DenoiseMemory(tuple(parts), stale, self.workload.offload, framework(own, self.engine.footprint))
+        around = self.engine.footprint
+        return DenoiseMemory(tuple(parts), stale, self.workload.offload, framework(own, around), around.workspace)
 
     @property
     def autoencoder(self) -> Part:

@@ -38,12 +38,14 @@ class DenoiseMemory(Result):
     stale      keys and values that a patch pipeline keeps from the step before [B]
     offload    what waits on the host: "none", "model", "layers"
     framework  the driver's context and message buffers [B]
+    workspace  of the matmul library [B]
     """
 
     parts: tuple[Part, ...]
     stale: Num
     offload: str
     framework: Num
+    workspace: Num = 0.0
 
     @property
     def peak(self) -> Memory:
@@ -51,13 +53,18 @@ class DenoiseMemory(Result):
         activations = largest(part.activations for part in self.parts)
         if self.offload == "none":
             weights = total(part.weights for part in self.parts)
-            return Memory(weights=weights, kv_cache=self.stale, activations=activations, framework=self.framework)
+            return self.filled(weights, activations)
         held = {"model": "weights", "layers": "layer"}[self.offload]
         both = largest(getattr(part, held) + part.activations for part in self.parts)
+        return self.filled(number(both - activations), activations)
+
+    def filled(self, weights: Num, activations: Num) -> Memory:
+        """Memory by kind, with what the software takes."""
         return Memory(
-            weights=number(both - activations),
+            weights=weights,
             kv_cache=self.stale,
             activations=activations,
+            workspace=self.workspace,
             framework=self.framework,
         )
 

@@ -10,14 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from floorline.host_link import host_rate
+from floorline.message_times import ARRIVAL
 from floorline.num import Num, maximum
 from floorline.specs.cluster import Cluster
 from floorline.specs.denoise_plan import DenoisePlan
-from floorline.specs.engine import Engine
 from floorline.step import Step
-
-START = 27e-6
-"""What a message takes before its first byte, where hosts start it [s]: as ``message_times.ARRIVAL``."""
 
 
 def patch_step(whole: Step, plan: DenoisePlan) -> Step:
@@ -30,20 +27,19 @@ def patch_step(whole: Step, plan: DenoisePlan) -> Step:
     >>> from floorline.specs.workload import Denoise
     >>> made = denoising(load_model("pixart-alpha-xl-2-1024"), Denoise(height=1024, width=1024), Parallelism(), Precision())
     >>> patch = patch_step(made, DenoisePlan(patches=4))
-    >>> patch.tokens, patch.tokens + patch.earlier
+    >>> float(patch.tokens), float(patch.tokens + patch.earlier)
     (1024.0, 4096.0)
     """
     part = whole.tokens / plan.patches
     return replace(whole, tokens=part, earlier=whole.tokens - part, logits=part)
 
 
-def sending_time(patch: Step, cluster: Cluster, engine: Engine, plan: DenoisePlan) -> Num:
+def sending_time(patch: Step, cluster: Cluster, plan: DenoisePlan) -> Num:
     """What a stage hands on in a step: every patch's states, and a start for each [s]."""
-    del engine
     sizes = patch.model.sizes
     moved = patch.batch * (patch.tokens + patch.earlier) * sizes["D"] * patch.precision.bytes("activations")
     links = [link.bandwidth for link in cluster.levels] or [host_rate(cluster.accelerator)]
-    return plan.patches * START + moved / links[0]
+    return plan.patches * ARRIVAL + moved / links[0]
 
 
 def stale_bytes(step: Step, plan: DenoisePlan) -> Num:
