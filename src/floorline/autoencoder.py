@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from floorline.formulas.tiles import tiles_along
 from floorline.num import Num, ceil, floor, maximum, number, where
 from floorline.result import Result
+from floorline.tiles import tiles_along
 from floorline.transformer import Transformer
 
 

@@ -10,7 +10,7 @@ from floorline.num import Num, ceil, floor, maximum, minimum, number, where
 def tiles_along(length: Num, size: float, stride: float) -> tuple[tuple[Num, Num], ...]:
     """Extents of the tiles that start every ``stride`` along a side, each with how often it is there (0 where it is not).
 
-    LaTeX: n = \\lceil L / s \\rceil, \\quad \\ell_i = \\min(z, L - i s)
+    There are ⌈length/stride⌉ of them; the one that starts at i strides is as long as what is left from there, at most a whole tile.
 
     length  of the side [-]
     size    of a whole tile [-]
