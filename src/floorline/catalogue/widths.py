@@ -14,6 +14,6 @@ def widths() -> dict[str, float]:
     """Kind of question → half width, in the logarithm of the time; "host" of what the host adds.
 
     >>> sorted(widths())
-    ['batch', 'host', 'loop', 'operators', 'pass', 'training', 'unknown']
+    ['batch', 'denoise', 'host', 'loop', 'operators', 'pass', 'training', 'unknown']
     """
     return tomllib.loads(FILE.read_text(encoding="utf-8"))
