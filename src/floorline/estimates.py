@@ -36,7 +36,7 @@ from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
 from floorline.specs.recipe import Recipe
 from floorline.specs.trainer import Trainer
-from floorline.specs.workload import Decode, Denoise, Encode, Generate, Prefill, Serve, Train, Workload, longest
+from floorline.specs.workload import Denoise, Encode, Serve, Train, Workload, longest
 from floorline.training.estimate import TrainingEstimate, estimate_training
 from floorline.transformer import Transformer
 from floorline.workload_steps import served, steps, tokens_made
@@ -392,11 +392,7 @@ def inferred(
 
 
 def known(workload: object) -> None:
-    """Hold a workload to the kinds that there are.
-
-    raises BadInput for anything else
-    """
-    if not isinstance(workload, Prefill | Decode | Generate | Serve | Encode | Train | Denoise):
-        raise BadInput(
-            f"the workload is a {type(workload).__name__}; expected Prefill, Decode, Generate, Serve, Encode, Train or Denoise"
-        )
+    """Hold a workload to the kinds that there are; anything else raises BadInput."""
+    if not isinstance(workload, Workload | Denoise):
+        kinds = "Prefill, Decode, Generate, Serve, Encode, Train or Denoise"
+        raise BadInput(f"the workload is a {type(workload).__name__}; expected {kinds}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from floorline.autoencoder_memory import autoencoder_memory
 from floorline.autoencoder_step import DECODE, Clip, autoencoder_runs
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.engines import load_engine
@@ -20,8 +21,7 @@ from floorline.denoising.rules import RULES, check, most_heads
 from floorline.denoising.splits import parallelism
 from floorline.host_link import host_rate
 from floorline.launches import Launch, launches
-from floorline.memory import activation_bytes
-from floorline.num import Num, ceil, largest, maximum, number
+from floorline.num import Num, ceil, maximum, number
 from floorline.phases import Phase, Time
 from floorline.pipeline import Pipeline
 from floorline.result import Result, exact
@@ -178,9 +178,28 @@ class DenoiseEstimate(Result):
         """The autoencoder on a device: both of its networks, and the largest run of the decoder."""
         own = self.pipeline.autoencoder
         assert own is not None
-        element = self.precision.bytes(WEIGHT)
-        alive = largest(activation_bytes(phase.step, self.assumptions.fusion) for _, phase in self.pixels)
-        return Part("autoencoder", own.parameters * element, alive, own.parameters * element)
+        found = autoencoder_memory(
+            own,
+            DECODE,
+            clip_of(self.workload, self.plan),
+            tile=self.workload.tiling == "yes",
+            fusion=self.assumptions.fusion,
+            precision=self.precision,
+        )
+        weights = own.parameters * self.precision.bytes(WEIGHT)
+        return Part("autoencoder", weights, found.activations + found.kv_cache, weights)
+
+    @cached_property
+    def work(self) -> dict[str, Num]:
+        """FLOP of the texts, of a denoising step (all of its passes) and of the pixels, over all devices of one replica [FLOP]."""
+        one = Parallelism()
+        step = replace(self.step.step, parallelism=one)
+        found: dict[str, Num] = {"text": 0.0, "step": step.cost("unfused").flops, "pixels": 0.0}
+        for phase in self.texts:
+            found["text"] = found["text"] + phase.step.cost("unfused").flops
+        for often, phase in self.pixels:
+            found["pixels"] = found["pixels"] + often * phase.step.cost("unfused").flops
+        return found
 
     def fits(self) -> NDArray[np.bool_]:
         """Whether the plan breaks no rule and its memory is there."""
@@ -209,6 +228,7 @@ class DenoiseEstimate(Result):
             "pictures_per_s": self.pictures_per_s,
             "breakdown": self.breakdown,
             "step_breakdown": self.kinds,
+            "flops": self.work,
             "bound": self.bound,
             "mfu": self.mfu,
             "memory": self.memory,
@@ -341,8 +361,12 @@ def pixel_runs(
     own = pipeline.autoencoder
     if own is None:
         return ()
+    return autoencoder_runs(own, DECODE, clip_of(asked, split), tile=asked.tiling == "yes", precision=formats)
+
+
+def clip_of(asked: Denoise, split: DenoisePlan) -> Clip:
+    """The pictures that one replica decodes."""
     assert asked.height is not None
     assert asked.width is not None
     assert asked.frames is not None
-    clip = Clip(ceil(asked.batch / split.dp), asked.frames, asked.height, asked.width)
-    return autoencoder_runs(own, DECODE, clip, tile=asked.tiling == "yes", precision=formats)
+    return Clip(ceil(asked.batch / split.dp), asked.frames, asked.height, asked.width)

@@ -26,7 +26,6 @@ FEED_FORWARD = {
     "linear-silu": ("silu", False),
 }
 """diffusers' names of feed-forward networks → activation, and whether it is gated (models/attention.py, FeedForward)."""
-CAPTION = {"letters": {"T": "M"}}
 
 
 def heads(
