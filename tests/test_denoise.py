@@ -1,6 +1,7 @@
 """Pictures and videos from noise: laws of counts, splits, times and memory, and the command that answers for them."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -234,3 +235,20 @@ def test_kind_errors(flags: list[str], status: int, text: str) -> None:
     assert found == status
     assert text in err
     assert "Traceback" not in err
+
+
+def test_side_by_side() -> None:
+    """Lists and several models stand beside one another, and three factors make all steps of each."""
+    flags = ["--frames", "33,129", "--hardware", "h100-sxm"]
+    status, out, _ = run("denoise", "hunyuanvideo", "wan2.1-t2v-1.3b", *flags, "--json")
+    columns = json.loads(out)["columns"]
+    assert status == 0
+    assert [column["name"].split()[1] for column in columns] == ["frames=33", "frames=129"] * 2
+    tokens = [column["tokens"]["picture"] for column in columns]
+    assert tokens[1] / tokens[0] == 33 / 9
+    status, out, _ = run("denoise", "hunyuanvideo", *flags)
+    rows = {line[:20].strip(): line[20:] for line in out.splitlines()}
+    factors = {name: [float(x) for x in re.findall(r"\(([0-9.]+)×\)", row)] for name, row in rows.items()}
+    first, last = ([factors[name][i] for name in ("passes", "FLOP of a pass", "FLOP/s reached")] for i in (0, 1))
+    assert first == [1.0, 1.0, 1.0]
+    assert abs(last[0] * last[1] / last[2] / factors["all steps"][1] - 1.0) < 0.02

@@ -49,9 +49,9 @@ def lists(given: Given) -> Iterator[tuple[str, list[str]]]:
     for key, text in given.items():
         if isinstance(text, str) and key not in WHOLE and "," in text:
             yield key, text.split(",")
-    if given["plans"]:
+    if given.get("plans"):
         yield "plans", given["plans"].split(",")
-    if given["variants"]:
+    if given.get("variants"):
         key, equals, values = given["variants"].partition("=")
         if not equals or not key or not values:
             raise BadInput(

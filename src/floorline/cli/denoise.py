@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from floorline.calibrate.files import digests
 from floorline.catalogue.pipelines import load_pipeline
-from floorline.cli.command import Command, Flag, Given
+from floorline.cli.cases import cases
+from floorline.cli.command import Argument, Command, Flag, Given
+from floorline.cli.denoise_columns import show_columns
 from floorline.cli.flags import HARDWARE, SYNONYMS, build, cluster, of_spec, whole
 from floorline.cli.infer import network, unknown_network
-from floorline.cli.model import JSON, MODEL, SET, load
+from floorline.cli.model import JSON, SET, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.denoising.estimate import USUAL_ENGINE, DenoiseEstimate, estimate_denoising
 from floorline.denoising.rules import usual_plan
@@ -124,22 +127,44 @@ def answer(model: str, given: Given) -> DenoiseEstimate:
     return result
 
 
-def denoise(model: str, given: Given) -> int:
+def denoise(*arguments: object) -> int:
     """How long pictures or videos take from the text to the pixels: text encoders, denoising steps, decoder; where a step's time
     goes, what several devices give, and the memory of each part. MODEL is a pipeline of the catalogue, a folder of diffusers,
-    or a transformer's config.json alone."""
-    e = answer(model, given)
+    or a transformer's config.json alone. Several models, or flags that hold lists (--frames 33,65,129, --devices 1,8), stand
+    side by side."""
+    *names, given = arguments
+    assert isinstance(given, Mapping)
+    if not names:
+        raise BadInput("denoise needs a MODEL; expected such as: denoise hunyuanvideo --frames 129 --hardware h100-sxm")
+    wanted = cases([str(name) for name in names], given)
+    columns = [(name, model, own, answer(model, own)) for name, model, own in wanted]
+    if len(columns) == 1:
+        show_one(*columns[0][1:])
+    elif given["json"]:
+        rows = [{"name": name, **result_of(e)} for name, _, _, e in columns]
+        print_json(envelope("denoise", {**given, "models": list(names)}, {"columns": rows}))
+    else:
+        show_columns([(name, e) for name, _, _, e in columns])
+    return 1 if given["check"] and not all(e.fits() for *_, e in columns) else 0
+
+
+def show_one(model: str, given: Given, e: DenoiseEstimate) -> None:
+    """One answer, as tables or as JSON."""
     if given["json"]:
         print_json(as_json(model, given, e))
-    else:
-        show(e)
-        show_step(e)
-        show_memory(e)
-        if given["operators"]:
-            show_operators(e)
-        for remark in remarks(e):
-            note(remark)
-    return 1 if given["check"] and not e.fits() else 0
+        return
+    show(e)
+    show_step(e)
+    show_memory(e)
+    if given["operators"]:
+        show_operators(e)
+    for remark in remarks(e):
+        note(remark)
+
+
+def result_of(e: DenoiseEstimate) -> dict[str, Any]:
+    """What is computed, with the speed-up over one device."""
+    return {**e.to_dict(), "speed_up": speed_up(e)}
 
 
 def as_json(model: str, given: Given, e: DenoiseEstimate) -> dict[str, Any]:
@@ -147,7 +172,7 @@ def as_json(model: str, given: Given, e: DenoiseEstimate) -> dict[str, Any]:
     return envelope(
         "denoise",
         {**given, "model": model},
-        {**e.to_dict(), "speed_up": speed_up(e)},
+        result_of(e),
         parallelism=e.plan,
         precision=e.precision,
         assumptions=e.assumptions,
@@ -324,4 +349,4 @@ def remarks(e: DenoiseEstimate) -> list[str]:
     return found
 
 
-command = Command(denoise, FLAGS, MODEL)
+command = Command(denoise, FLAGS, Argument("models", "one or more models", "*"))
