@@ -33,7 +33,7 @@ LINES = [json.loads(line) for line in (VALIDATION / "variants" / "autoencoders.j
 CONFIGS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())["config"] for path in sorted(ORACLE.glob("*.json"))
 }
-ROWS, VARIANTS, COUNTS = 76, 72, 589
+ROWS, VARIANTS, COUNTS = 106, 97, 725
 """Rows of the oracle; made-up configurations, and counts of them that the library itself could make."""
 DEFAULTS = [{"_class_name": kind} for kind in CLASSES]
 
@@ -138,7 +138,9 @@ def test_every_class_has_defaults(config: Mapping[str, object]) -> None:
 
 
 KL = {**CONFIGS["sd-1.5"]}
-BAD = [
+LATE: dict[str, Any] = {"_class_name": "AutoencoderKLLTXVideo", "down_block_types": ["LTXVideo095DownBlock3D"] * 3}
+LATE |= {"spatio_temporal_scaling": [True] * 3, "layers_per_block": [1] * 4}
+BAD: list[tuple[dict[str, Any], str]] = [
     ({"_class_name": "AutoencoderKLL"}, "did you mean AutoencoderKL"),
     ({"_class_name": None}, "no autoencoder that is known"),
     ({**KL, "block_out_channels": "wide"}, "block_out_channels"),
@@ -154,6 +156,17 @@ BAD = [
     ({"_class_name": "AutoencoderKLWan", "temperal_downsample": [True, True, True]}, "temperal_downsample"),
     ({"_class_name": "AutoencoderKLWan", "temperal_downsample": [True]}, "temperal_downsample"),
     ({"_class_name": "AutoencoderKLWan", "attn_scales": "all"}, "attn_scales"),
+    ({"_class_name": "AutoencoderKLMochi", "layers_per_block": [3, 3]}, "layers_per_block has 2 values; expected 5"),
+    ({"_class_name": "AutoencoderKLMochi", "add_attention_block": "all"}, "add_attention_block"),
+    ({"_class_name": "AutoencoderKLMochi", "encoder_block_out_channels": [48] * 4}, "multiples of 32"),
+    ({"_class_name": "AutoencoderKLMochi", "in_channels": 3}, "in_channels must be a multiple of 5"),
+    ({"_class_name": "AutoencoderKLLTXVideo", "patch_size_t": 2}, "patch_size_t"),
+    (
+        {"_class_name": "AutoencoderKLLTXVideo", "decoder_inject_noise": [False] * 4},
+        "decoder_inject_noise has 4 values",
+    ),
+    ({**LATE, "downsample_type": ["conv"] * 3}, "no downsample_type"),
+    (LATE, "downsample_type is"),
     ({"_class_name": "AutoencoderDC", "encoder_layers_per_block": [2, 0, 2, 3, 3, 3]}, "encoder_layers_per_block"),
     ({"_class_name": "AutoencoderDC", "decoder_norm_types": "layer_norm"}, "decoder_norm_types"),
     ({"_class_name": "AutoencoderDC", "encoder_qkv_multiscales": [5]}, "encoder_qkv_multiscales"),

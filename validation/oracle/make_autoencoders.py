@@ -50,11 +50,23 @@ def ratios(model):
     if kind == "AutoencoderKLHunyuanVideo":
         side = 2 ** min(int(torch.tensor(float(c.spatial_compression_ratio)).log2()), levels)
         return side, 2 ** min(2, levels - 1)
-    if kind == "AutoencoderKLHunyuanVideo15":
+    if kind in ("AutoencoderKLMochi", "AutoencoderKLLTXVideo"):
+        return model.spatial_compression_ratio, model.temporal_compression_ratio
+    if kind in ("AutoencoderKLHunyuanVideo15", "AutoencoderKLCosmos"):
         return c.spatial_compression_ratio, c.temporal_compression_ratio
     if kind == "AutoencoderKLCogVideoX":
         return 2 ** (levels - 1), 2 ** min(int(torch.tensor(float(c.temporal_compression_ratio)).log2()), levels - 1)
     return 2 ** (levels - 1), 1
+
+
+def pixel_channels(model):
+    """Channels of a pixel, before patches are made of them or waves added."""
+    kind, c = type(model).__name__, model.config
+    if kind == "AutoencoderKLWan":
+        return c.in_channels // (c.get("patch_size") or 1) ** 2
+    if kind == "AutoencoderKLMochi":
+        return c.in_channels // 5
+    return c.get("in_channels") or c.get("input_channels") or 3
 
 
 def counted(run):
@@ -72,15 +84,15 @@ def measure(model, mode, batch, frames, height, width, tiled):
     else:
         model.disable_tiling()
     if mode == "encode":
-        patch = c.get("patch_size") or 1
-        channels = c.in_channels // (patch * patch) if type(model).__name__ == "AutoencoderKLWan" else c.get("in_channels") or c.get("input_channels") or 3
+        channels = pixel_channels(model)
         shape = (batch * frames, channels, height, width) if picture else (batch, channels, frames, height, width)
         return counted(lambda: model.encode(torch.empty(shape, device=META)))
     side, time = ratios(model)
     channels = c.get("latent_channels") or c.get("z_dim")
     sides = (height // side, width // side)
     shape = (batch * frames, channels, *sides) if picture else (batch, channels, -(-(frames - 1) // time) + 1, *sides)
-    return counted(lambda: model.decode(torch.empty(shape, device=META)))
+    heard = {"temb": torch.empty(batch, device=META)} if c.get("timestep_conditioning") else {}
+    return counted(lambda: model.decode(torch.empty(shape, device=META), **heard))
 
 
 def oracle(names):

@@ -17,6 +17,7 @@ from floorline.block import Block, block
 from floorline.blocks.attention import Attention
 from floorline.blocks.norm import Norm, residual
 from floorline.convolution import convolution
+from floorline.letters import without
 from floorline.op import Op, contraction, elementwise, view
 
 
@@ -54,16 +55,19 @@ class ChannelNorm(ABC):
 class GroupNorm(ChannelNorm):
     """A mean and a variance for each group of channels. Source: Wu and He 2018, arXiv:1803.08494, section 3.1.
 
+    apart  letters each of which has its own: "t" where every frame is normalised by itself
+
     >>> [str(t) for t in GroupNorm(32).ops("norm1", "x", "h", "c", "yx")[0].inputs]
     ['x[Bcyx]', 'Wnorm1[c]', 'Wnorm1.bias[c]']
     """
 
     groups: int
+    apart: str = ""
 
     def ops(self, name: str, source: str, target: str, channel: str, extent: str) -> tuple[Op, ...]:
         row = channel + extent
         norm = Norm("group_norm", bias=True, statistics=(2 * self.groups, 2 * self.groups))
-        return (norm.op(name, source, target, f"B{row}", row, channel),)
+        return (norm.op(name, source, target, f"B{row}", without(row, self.apart), channel),)
 
 
 @dataclass(frozen=True)
@@ -163,3 +167,20 @@ def head(space: Space, norm: ChannelNorm, activation: str = "silu") -> Block:
         convolution("conv_out", f"a[Bc{e}] Wconv_out[oc{space.window}] -> out[Bo{e}]", bias=True),
     )
     return block("conv_out", f"x[Bc{e}]", ops, "out", data=norm.data)
+
+
+@cache
+def pointwise_head(space: Space, norm: ChannelNorm | None, activation: str = "silu", *, bias: bool = True) -> Block:
+    """The last norm, if any, activation and matmul.
+
+    >>> [op.name for op in pointwise_head(VOLUME, None).ops]
+    ['act_out', 'proj_out']
+    """
+    e = space.extent
+    normed = norm.ops("norm_out", "x", "n", "c", e) if norm else ()
+    ops = (
+        *normed,
+        elementwise("act_out", f"{'n' if norm else 'x'}[Bc{e}] -> a[Bc{e}]", activation),
+        contraction("proj_out", f"a[Bc{e}] Wproj_out[oc] -> out[Bo{e}]", bias=bias),
+    )
+    return block("proj_out", f"x[Bc{e}]", ops, "out")

@@ -14,7 +14,7 @@ from floorline.blocks.autoencoder import PLANE, ChannelNorm, Space
 from floorline.blocks.norm import residual
 from floorline.blocks.resampling import after
 from floorline.convolution import convolution
-from floorline.op import Op, elementwise, view
+from floorline.op import Op, contraction, elementwise, view
 
 
 @cache
@@ -94,6 +94,22 @@ def folding_up(space: Space = PLANE, *, interpolate: bool = False, shortcut: boo
         )
     ops = (*ops, joined(made, given, shortcut=shortcut))
     return block("up", given, ops, "out", () if interpolate else (("l", f"{folds}*o"),))
+
+
+@cache
+def unfolding(folds: int) -> Block:
+    """A matmul whose channels become pixels, and frames. Source: diffusers, autoencoder_kl_mochi.py, MochiUpBlock3D.
+
+    folds  pixels, of all frames, that one becomes
+
+    >>> unfolding(8).ops[0].flops()[0].formula()
+    '2·B·c·t·y·x·l'
+    """
+    ops = (
+        contraction("up", "x[Bctyx] Wup[lc] -> m[Bltyx]", bias=True),
+        view("shuffle", "m[Bltyx] -> out[Bonuv]"),
+    )
+    return block("up", "x[Bctyx]", ops, "out", (("l", f"{folds}*o"),))
 
 
 @cache

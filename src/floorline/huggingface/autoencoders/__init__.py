@@ -7,6 +7,8 @@ CLASSES: dict[str, str] = {
     "AutoencoderKLFlux2": "flux2",
     "AutoencoderKLHunyuanVideo": "hunyuan_video",
     "AutoencoderKLHunyuanVideo15": "hunyuan_video15",
+    "AutoencoderKLLTXVideo": "ltx",
+    "AutoencoderKLMochi": "mochi",
     "AutoencoderKLQwenImage": "qwen_image",
     "AutoencoderKLWan": "wan",
 }

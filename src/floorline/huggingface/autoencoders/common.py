@@ -119,6 +119,18 @@ def listed(config: Config, key: str, default: tuple[float, ...], least: float = 
     return tuple(v for v in found if v is not None)
 
 
+def flags(config: Config, key: str, default: tuple[bool, ...]) -> tuple[bool, ...]:
+    """True or false, one a level.
+
+    raises BadInput for what is no list of them
+    """
+    value = config.get(key)
+    found = default if value is None else value
+    if not isinstance(found, (list, tuple)) or any(not isinstance(v, bool) for v in found):
+        raise BadInput(f"{config.name}: {key} is {str(found)[:40]!r}; expected a list of true and false")
+    return tuple(found)
+
+
 def kinds(config: Config, key: str, allowed: tuple[str, ...], default: tuple[str, ...], levels: int) -> tuple[str, ...]:
     """Words, one a level, or one for all.
 

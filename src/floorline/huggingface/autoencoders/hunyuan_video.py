@@ -1,6 +1,6 @@
 """AutoencoderKLHunyuanVideo: causal convolutions over time, attention of all frames in the middle, windows of frames that overlap.
 
-Sources: Kong et al. 2024 (HunyuanVideo), arXiv:2412.03603, section 4.1; diffusers 0.42,
+Sources: Kong et al. 2024 (HunyuanVideo), arXiv:2412.03603; diffusers 0.42,
 models/autoencoders/autoencoder_kl_hunyuan_video.py.
 """
 
