@@ -66,3 +66,9 @@ def encoder_runs() -> Validation:
 def training_runs() -> Validation:
     """The same of training."""
     return validate(CASES / "training.csv")
+
+
+@pytest.fixture(scope="session")
+def diffusion_runs() -> Validation:
+    """The same of pictures and videos."""
+    return validate(CASES / "diffusion.csv")

@@ -24,6 +24,7 @@ Runs = Validation
 NATIVE, EAGER = "static batch, compiled or captured", "static batch, eager"
 CLOSED, SATURATED = "closed loop, time per token", "as many requests as fit"
 MEMORY, ENCODER, ALL = "peak memory", "encoder", "all times"
+ONE, SEVERAL = "diffusion, one device", "diffusion, several devices"
 
 
 def of(runs: Runs, kind: str) -> Mapping[str, Any]:
@@ -41,9 +42,9 @@ def by_hand(rows: list[Row]) -> tuple[float, float, float]:
 # What is priced
 
 
-def test_nearly_every_run_is_priced(inference_runs: Runs, encoder_runs: Runs) -> None:
+def test_nearly_every_run_is_priced(inference_runs: Runs, encoder_runs: Runs, diffusion_runs: Runs) -> None:
     """At least 97 of 100 have an expected value; each of the others says why not."""
-    for runs in (inference_runs, encoder_runs):
+    for runs in (inference_runs, encoder_runs, diffusion_runs):
         hoped = [row for row in runs.rows if row.expected is not None]
         assert len(hoped) >= 0.97 * len(runs.rows)
         assert all(row.reason for row in runs.rows if row.expected is None)
@@ -132,6 +133,21 @@ def test_encoders(encoder_runs: Runs) -> None:
     assert found["p90_error"] <= 0.40
 
 
+@pytest.mark.parametrize(("kind", "least", "median", "tenth"), [(ONE, 38, 0.12, 0.35), (ALL, 180, 0.18, 0.55)])
+def test_diffusion(diffusion_runs: Runs, kind: str, least: int, median: float, tenth: float) -> None:
+    """Denoising steps, pictures and videos."""
+    found = of(diffusion_runs, kind)
+    assert found["n"] > least
+    assert found["median_error"] <= median
+    assert found["p90_error"] <= tenth
+
+
+@pytest.mark.parametrize("kind", [ONE, SEVERAL, ALL])
+def test_intervals_of_diffusion_hold_nine_in_ten(diffusion_runs: Runs, kind: str) -> None:
+    """The same of them."""
+    assert 0.80 <= of(diffusion_runs, kind)["coverage"] <= 0.97
+
+
 @pytest.mark.parametrize("kind", [NATIVE, CLOSED, SATURATED, MEMORY])
 def test_intervals_hold_nine_in_ten(inference_runs: Runs, kind: str) -> None:
     """The 90 % interval holds 80 to 97 of 100 measured values: neither too narrow nor so wide that it says nothing."""
@@ -143,13 +159,13 @@ def test_intervals_of_encoders_hold_nine_in_ten(encoder_runs: Runs) -> None:
     assert 0.80 <= of(encoder_runs, ENCODER)["coverage"] <= 0.97
 
 
-def test_nothing_beats_its_floor(inference_runs: Runs, encoder_runs: Runs) -> None:
+def test_nothing_beats_its_floor(inference_runs: Runs, encoder_runs: Runs, diffusion_runs: Runs) -> None:
     """No run is faster than its floor that is not on the list of those that are, and no expected time nor its interval either."""
     listed = {
         (row["file"], row["row"])
         for row in csv.DictReader((CASES.parent / "below_the_floor.csv").read_text(encoding="utf-8").splitlines())
     }
-    for name, runs in (("inference", inference_runs), ("encoder", encoder_runs)):
+    for name, runs in (("inference", inference_runs), ("encoder", encoder_runs), ("diffusion", diffusion_runs)):
         assert {(name, row.case) for row in runs.beaten} <= listed
         for row in runs.rows:
             if row.expected is None or row.floor is None:
