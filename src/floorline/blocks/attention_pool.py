@@ -3,8 +3,8 @@
 Letters: ``b`` tokens of the text and ``e`` their width, ``L`` = b + 1 with the mean before them, ``X`` heads of width ``p``, ``P``
 width of the vector.
 
-Sources: Radford et al. 2021 (CLIP), arXiv:2103.00020, section 2.4; of a text: Li et al. 2024 (Hunyuan-DiT), arXiv:2405.08748,
-section 2.1; diffusers, models/embeddings.py, HunyuanDiTAttentionPool.
+Sources: Radford et al. 2021 (CLIP), arXiv:2103.00020, section 2.4; of a text: github.com/Tencent/HunyuanDiT,
+hydit/modules/poolers.py, AttentionPool; diffusers 0.42, models/embeddings.py, HunyuanDiTAttentionPool.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def two_matmuls(
     bias            of the first
     last_bias       of the second
 
-    Source: Nichol and Dhariwal 2021, arXiv:2102.09672, appendix A; diffusers, models/embeddings.py, TimestepEmbedding.
+    Source: Peebles and Xie 2022 (DiT), arXiv:2212.09748, appendix A; diffusers, models/embeddings.py, TimestepEmbedding.
 
     >>> [str(op.outputs[0]) for op in two_matmuls("time", "waves[Bw]", "vec[Bv]", "silu")]
     ['time_u[Bu]', 'time_m[Bu]', 'vec[Bv]']

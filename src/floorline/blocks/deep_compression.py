@@ -2,7 +2,7 @@
 
 Letters: ``c`` ``o`` channels, ``y`` ``x`` height and width, ``u`` ``v`` after a change, ``t`` ``n`` frames before and
 after, ``i`` ``j`` (and ``k``) a window, ``l`` channels that are folded into pixels, or made of them.
-Sources: Chen et al. 2024 (DC-AE), arXiv:2410.10733, section 3.2; diffusers 0.42, models/autoencoders/autoencoder_dc.py.
+Sources: Chen et al. 2024 (DC-AE), arXiv:2410.10733; diffusers 0.42, models/autoencoders/autoencoder_dc.py.
 """
 
 from __future__ import annotations

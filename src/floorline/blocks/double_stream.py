@@ -5,7 +5,7 @@ Letters: T tokens of the picture, M of the text; ``n`` and ``m`` vectors that mo
 
 Sources: Esser et al. 2024 (Stable Diffusion 3), arXiv:2403.03206, figure 2; Black Forest Labs 2024 (FLUX.1), github.com/
 black-forest-labs/flux, src/flux/modules/layers.py, DoubleStreamBlock and SingleStreamBlock; Dehghani et al. 2023 (side by side),
-arXiv:2302.05442, section 2.1.
+arXiv:2302.05442.
 """
 
 from __future__ import annotations

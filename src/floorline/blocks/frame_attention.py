@@ -20,7 +20,7 @@ from floorline.op import contraction, view
 TOKENS = (("T", "t*max(min(t - 1, 1), 0)"), ("S", "T"))
 """A single frame has neither queries nor keys."""
 UNIT = HeadNorm(Norm("l2_norm", weight=False))
-"""Queries and keys of length one. Source: Henry et al. 2020, arXiv:2010.04245, section 3.1."""
+"""Queries and keys of length one. Source: Henry et al. 2020, arXiv:2010.04245."""
 
 
 @cache

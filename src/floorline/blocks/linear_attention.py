@@ -3,9 +3,8 @@
 A row of ones under the values sums the keys too, and what it gives divides the rest: softmax's denominator, without softmax.
 Letters: K heads of width H (G is one), ``J`` = H + 1 rows of the values with that row.
 
-Sources: Katharopoulos et al. 2020, arXiv:2006.16236, eq. 5 and 6; with ReLU: Cai et al. 2022 (EfficientViT), arXiv:2205.14756,
-section 3.1; Xie et al. 2024 (Sana), arXiv:2410.10629, section 2.2; diffusers, models/attention_processor.py,
-SanaLinearAttnProcessor2_0.
+Sources: Katharopoulos et al. 2020, arXiv:2006.16236, eq. 5 and 6; with ReLU: Cai et al. 2022 (EfficientViT), arXiv:2205.14756;
+Xie et al. 2024 (Sana), arXiv:2410.10629, section 2.2; diffusers, models/attention_processor.py, SanaLinearAttnProcessor2_0.
 """
 
 from __future__ import annotations

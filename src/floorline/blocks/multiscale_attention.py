@@ -3,7 +3,7 @@
 Letters: ``K`` heads of width ``H``, ``r`` queries, keys and values, ``m`` scales, ``T`` pixels; ``z`` a head's width and one more,
 0 where attention is quadratic, and ``S`` pixels, 0 where it is linear; ``c`` channels, ``l`` ``n`` eight and four times as many.
 
-Sources: Cai et al. 2022 (EfficientViT), arXiv:2205.14756, section 3.1; Chen et al. 2024 (DC-AE), arXiv:2410.10733;
+Sources: Cai et al. 2022 (EfficientViT), arXiv:2205.14756; Chen et al. 2024 (DC-AE), arXiv:2410.10733;
 diffusers 0.42, models/attention_processor.py, SanaMultiscaleLinearAttention, models/transformers/sana_transformer.py, GLUMBConv.
 """
 

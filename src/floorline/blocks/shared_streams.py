@@ -3,7 +3,7 @@
 Letters: T tokens of the picture, M of the text, W = T + M as queries, S as keys; ``a`` streams, two: picture and text; ``n``
 vectors that modulate each; ``v`` width of what conditions.
 
-Sources: Yang et al. 2024 (CogVideoX), arXiv:2408.06072, section 2.2, "expert transformer block"; Zheng et al. 2024 (CogView3),
+Sources: Yang et al. 2024 (CogVideoX), arXiv:2408.06072, section 2.2, "expert transformer"; Zheng et al. 2024 (CogView3),
 arXiv:2403.05121; diffusers 0.42, models/transformers/cogvideox_transformer_3d.py, CogVideoXBlock, and
 models/attention_processor.py, CogVideoXAttnProcessor2_0.
 """

@@ -1,7 +1,7 @@
 """A norm whose scale and shift are matmuls of the latents that are decoded, brought to the resolution of the level.
 
 Letters: ``z`` channels of the latents, ``a`` ``b`` ``d`` their frames, height and width.
-Sources: Zheng et al. 2022 (MoVQ), arXiv:2209.09002, section 3.2; diffusers 0.42, models/autoencoders/autoencoder_kl_cogvideox.py,
+Sources: Zheng et al. 2022 (MoVQ), arXiv:2209.09002; diffusers 0.42, models/autoencoders/autoencoder_kl_cogvideox.py,
 CogVideoXSpatialNorm3D.
 """
 

@@ -2,7 +2,7 @@
 they were in the step before.
 
 A device's work in a step is that of all layers over one patch; a first few steps run whole pictures through the stages.
-Source: Fang et al. 2024 (PipeFusion), arXiv:2405.14430, section 4; xDiT, docs/methods/pipefusion.md.
+Source: Fang et al. 2024 (PipeFusion), arXiv:2405.14430; xDiT, docs/methods/pipefusion.md.
 """
 
 from __future__ import annotations

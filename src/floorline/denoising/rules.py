@@ -93,7 +93,8 @@ def usual_plan(model: Transformer, devices: float, passes: Num) -> DenoisePlan:
     """The usual split of so many devices: guidance passes apart, tokens exchanged for heads as far as heads divide, a ring for
     the rest.
 
-    Source of the order: xDiT, docs/methods/hybrid.md; Fang et al. 2024, arXiv:2411.01738, section 5.
+    Source of the order: xDiT, docs/methods/cfg_parallel.md (sends least, so it comes first) and usp.md (a ring goes beyond
+    the heads).
 
     >>> from floorline.catalogue.load import load_model
     >>> plan = usual_plan(load_model("flux.1-dev"), 16.0, 1.0)

@@ -4,7 +4,7 @@ Ulysses and ring both cut the tokens. In attention Ulysses' ranks take heads ins
 back; a ring's keep their queries and need all keys and values, which go around: as many bytes as an all-gather.
 
 Sources: Jacobs et al. 2023 (Ulysses), arXiv:2309.14509, section 3; Liu et al. 2023 (ring), arXiv:2310.01889; both together: Fang
-and Zhao 2024 (USP), arXiv:2405.07719, section 3.
+and Zhao 2024 (USP), arXiv:2405.07719.
 """
 
 from __future__ import annotations

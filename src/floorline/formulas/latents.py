@@ -33,8 +33,8 @@ def latent_frames(frames: Num, down: Num, first: Num) -> Num:
     first    a  1 where the first frame stands alone, else 0 [-]
     returns  n  latent frames                                [-]
 
-    Source: Yang et al. 2024 (CogVideoX), arXiv:2408.06072, section 2.1: 49 frames become 13; Kong et al. 2024 (HunyuanVideo),
-    arXiv:2412.03603, section 4.1.
+    Source: Yang et al. 2024 (CogVideoX), arXiv:2408.06072, section 2.1; diffusers 0.42,
+    models/autoencoders/autoencoder_kl_cogvideox.py: 13 latent frames are 49; Kong et al. 2024 (HunyuanVideo), arXiv:2412.03603.
 
     >>> float(latent_frames(49.0, 4.0, 1.0)), float(latent_frames(88.0, 4.0, 0.0))
     (13.0, 22.0)

@@ -13,7 +13,7 @@ from floorline.specs.parallelism import DEVICES
 class DenoisePlan:
     """Degrees of a plan; the default is one device.
 
-    Source of the kinds: Fang et al. 2024 (xDiT), arXiv:2411.01738, section 4; of the patch pipeline: Fang et al. 2024
+    Source of the kinds: Fang et al. 2024 (xDiT), arXiv:2411.01738; of the patch pipeline: Fang et al. 2024
     (PipeFusion), arXiv:2405.14430.
 
     >>> DenoisePlan(ulysses=4, guidance=2).devices

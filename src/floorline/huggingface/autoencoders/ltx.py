@@ -1,6 +1,6 @@
 """AutoencoderKLLTXVideo: patches of pixels, much coarser latents, and a decoder that may denoise in its last step.
 
-Sources: HaCohen et al. 2024 (LTX-Video), arXiv:2501.00103, section 2.1; diffusers 0.42,
+Sources: HaCohen et al. 2024 (LTX-Video), arXiv:2501.00103; diffusers 0.42,
 models/autoencoders/autoencoder_kl_ltx.py.
 """
 

@@ -3,7 +3,7 @@
 The class never joins frames to one token: ``patch_size_t`` only says how its output is laid out, so it changes no count. Where
 norms have weights, a third one is stored and never run.
 
-Sources: Zhou et al. 2024, arXiv:2410.15458, section 2.3; diffusers 0.42, models/transformers/transformer_allegro.py; its
+Sources: Zhou et al. 2024, arXiv:2410.15458; diffusers 0.42, models/transformers/transformer_allegro.py; its
 autoencoder leaves a quarter of the frames: pipelines/allegro/pipeline_allegro.py.
 """
 

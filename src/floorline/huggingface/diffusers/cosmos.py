@@ -4,7 +4,7 @@ Where positions are learned, this is Cosmos 1.0, whose latents are those of 8 fr
 one whose input has a channel more than its output starts from frames that are given: a frame has a time of its own then, and the
 library makes a modulation for each token.
 
-Sources: NVIDIA 2025, arXiv:2501.03575, section 5.1.2, "AdaLN-LoRA"; NVIDIA 2025, arXiv:2511.00062 (Predict 2.5 and Transfer 2.5);
+Sources: NVIDIA 2025, arXiv:2501.03575; NVIDIA 2025, arXiv:2511.00062 (Predict 2.5 and Transfer 2.5);
 diffusers 0.42, models/transformers/transformer_cosmos.py and pipelines/cosmos/.
 """
 

@@ -2,7 +2,7 @@
 
 Every query is turned, where the library leaves the text's as they are: a copy costs what a rotation does.
 
-Sources: Kong et al. 2024, arXiv:2412.03603, section 4; diffusers 0.42,
+Sources: Kong et al. 2024, arXiv:2412.03603; diffusers 0.42,
 models/transformers/transformer_hunyuan_video.py; its pipeline, pipelines/hunyuan_video/pipeline_hunyuan_video.py.
 """
 

@@ -2,7 +2,7 @@
 
 A latent is 32 × 32 pixels of 8 frames. Layers are PixArt's, with rotary positions and norms of queries and keys.
 
-Sources: HaCohen et al. 2024, arXiv:2501.00103, section 2.2; diffusers 0.42, models/transformers/transformer_ltx.py and
+Sources: HaCohen et al. 2024, arXiv:2501.00103; diffusers 0.42, models/transformers/transformer_ltx.py and
 pipelines/ltx/pipeline_ltx.py.
 """
 

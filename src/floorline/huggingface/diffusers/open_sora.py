@@ -1,6 +1,6 @@
 """What the STDiT models of Open-Sora share: sizes, patches that are filled up, the text, the way back.
 
-Source: Zheng et al. 2024 (Open-Sora), arXiv:2412.20404, section 3; github.com/hpcaitech/Open-Sora at v1.2.0,
+Source: Zheng et al. 2024 (Open-Sora), arXiv:2412.20404; github.com/hpcaitech/Open-Sora at v1.2.0,
 opensora/models/layers/blocks.py.
 """
 

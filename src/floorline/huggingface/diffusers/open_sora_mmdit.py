@@ -2,7 +2,7 @@
 
 Letters besides those of FLUX: ``q`` channels of the frames that are given, with a mask of one channel for each latent of a patch.
 
-Sources: Peng et al. 2025 (Open-Sora 2.0), arXiv:2503.09642, section 3; github.com/hpcaitech/Open-Sora at 7ad6a96,
+Sources: Peng et al. 2025 (Open-Sora 2.0), arXiv:2503.09642; github.com/hpcaitech/Open-Sora at 7ad6a96,
 opensora/models/mmdit/model.py and layers.py; configs/diffusion/inference/256px.py (HunyuanVideo's autoencoder, patches of two by
 two) and high_compression.py (a deep-compression autoencoder, a 32nd of each side, patches of one).
 """

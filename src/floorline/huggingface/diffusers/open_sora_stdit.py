@@ -2,7 +2,7 @@
 
 The video's size is part of the configuration, in latents: positions are tables of that size.
 
-Sources: Zheng et al. 2024, arXiv:2412.20404, section 3; github.com/hpcaitech/Open-Sora at v1.2.0, opensora/models/stdit/stdit.py.
+Sources: Zheng et al. 2024, arXiv:2412.20404; github.com/hpcaitech/Open-Sora at v1.2.0, opensora/models/stdit/stdit.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Layers are told size and aspect ratio beside the time, attention along time the 
 Letters: ``m`` vectors of that second modulation, three; ``g`` and ``q`` a third of the model's width, ``r`` numbers of a size (in
 the layers ``b``, ``q`` and ``r`` are rows, tokens and keys along time).
 
-Sources: Zheng et al. 2024, arXiv:2412.20404, section 3; github.com/hpcaitech/Open-Sora at v1.1.0, opensora/models/stdit/stdit2.py.
+Sources: Zheng et al. 2024, arXiv:2412.20404; github.com/hpcaitech/Open-Sora at v1.1.0, opensora/models/stdit/stdit2.py.
 """
 
 from __future__ import annotations

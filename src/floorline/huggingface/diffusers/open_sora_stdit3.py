@@ -5,7 +5,7 @@ In 1.3 attention along time may be in windows of some places (``kernel_size``: h
 fills a window up is computed like the rest. Text to video is counted: the two further embeddings of 1.3 for frames that are given
 are stored and do not run.
 
-Sources: Zheng et al. 2024, arXiv:2412.20404, section 3; github.com/hpcaitech/Open-Sora at v1.2.0 and v1.3,
+Sources: Zheng et al. 2024, arXiv:2412.20404; github.com/hpcaitech/Open-Sora at v1.2.0 and v1.3,
 opensora/models/stdit/stdit3.py; latents: opensora/models/vae/vae.py (17 frames become 5) and opensora/models/vae_v1_3/vae.py
 (16 further frames become 5 more, of which 3.27 is right for 1, 49, 65, 81, 97 and 113 frames).
 """

@@ -1,6 +1,6 @@
 """PixArt-α and -Σ: text by cross-attention, one modulation for all layers plus a table for each.
 
-Sources: Chen et al. 2023, arXiv:2310.00426, sections 2.3 and 2.4; Chen et al. 2024, arXiv:2403.04692; diffusers 0.42,
+Sources: Chen et al. 2023, arXiv:2310.00426, section 2.3; Chen et al. 2024, arXiv:2403.04692; diffusers 0.42,
 models/transformers/pixart_transformer_2d.py, models/attention.py, BasicTransformerBlock with norm_type "ada_norm_single".
 """
 

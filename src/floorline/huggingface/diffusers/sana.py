@@ -2,8 +2,8 @@
 
 Letters besides the usual ones: ``h`` heads of the cross-attention and ``p`` their width, ``x`` ``y`` the convolution's window.
 
-Sources: Xie et al. 2024, arXiv:2410.10629, section 2; Chen et al. 2025 (Sana-Sprint, which is told its guidance), arXiv:2503.09641,
-section 3; diffusers 0.42, models/transformers/sana_transformer.py; its autoencoder leaves a 32nd of each side: section 2.1.
+Sources: Xie et al. 2024, arXiv:2410.10629, section 2 (2.1: its autoencoder leaves a 32nd of each side); Chen et al. 2025
+(Sana-Sprint, which is told its guidance), arXiv:2503.09641; diffusers 0.42, models/transformers/sana_transformer.py.
 """
 
 from __future__ import annotations
