@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from floorline.num import Num, ceil, floor, maximum, number, where
 from floorline.result import Result
-from floorline.tiles import tiles_along
+from floorline.tiles import tiles_along, whole_tiles
 from floorline.transformer import Transformer
 
 
@@ -117,6 +117,23 @@ class FramesOverlap(FrameCut):
 
 
 @dataclass(frozen=True)
+class WholeWindows(FrameCut):
+    """Windows of frames that overlap, whole ones only; each begins as the first does.
+
+    Source: diffusers, autoencoder_kl_allegro.py, ``tiled_decode``: 22 latent frames are five times 6.
+
+    >>> WholeWindows(6.0, 4.0).runs(22.0)
+    (Run(frames=6.0, times=5.0, first=1.0),)
+    """
+
+    size: float
+    stride: float
+
+    def runs(self, frames: Num) -> tuple[Run, ...]:
+        return (Run(*whole_tiles(frames, self.size, self.stride)),)
+
+
+@dataclass(frozen=True)
 class Tile:
     """Tiles along one side, where a picture is larger than one.
 
@@ -124,12 +141,14 @@ class Tile:
     stride    from one to the next
     multiple  that the extent of a tile is filled up to
     above     side of a picture above which there are tiles, None for that of a tile
+    whole     whether the last tile is a whole one too, and what is left over is not read
     """
 
     size: float
     stride: float
     multiple: float = 1.0
     above: float | None = None
+    whole: bool = False
 
     def cuts(self, length: Num) -> object:
         """Whether a side is long enough to be cut."""
@@ -137,6 +156,8 @@ class Tile:
 
     def along(self, length: Num) -> tuple[tuple[Num, Num], ...]:
         """Extents of tiles, and how often each is there."""
+        if self.whole:
+            return (whole_tiles(length, self.size, self.stride),)
         return tuple(
             (number(ceil(extent / self.multiple) * self.multiple), times)
             for extent, times in tiles_along(length, self.size, self.stride)
@@ -149,11 +170,15 @@ class Cuts:
 
     frames         along time, always
     height, width  into tiles, where they are asked for; None where there is no such choice
+    always         whether there are tiles where nobody asks too: the library knows no other way
+    uncut          names of the blocks that read everything at once, before it is cut or after it is joined
     """
 
     frames: FrameCut = field(default_factory=AllFrames)
     height: Tile | None = None
     width: Tile | None = None
+    always: bool = False
+    uncut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from floorline.autoencoder import Autoencoder
 from floorline.autoencoder_step import NO_PLAN, USUAL, Clip, autoencoder_runs, network
 from floorline.convolution import Convolution
@@ -43,11 +45,11 @@ def autoencoder_memory(
     """
     engine = footprint or Footprint()
     runs = autoencoder_runs(autoencoder, mode, clip, tile=tile, plan=plan, precision=precision)
-    keeps = network(autoencoder, mode)[1].frames.keeps
-    step = runs[0][1]
+    model, cuts = network(autoencoder, mode)
+    step = replace(runs[0][1], model=model)
     return Memory(
         weights=number(weight_bytes(step)),
-        kv_cache=number(largest(kept_frames(s) for _, s in runs) if keeps else 0.0),
+        kv_cache=number(largest(kept_frames(s) for _, s in runs) if cuts.frames.keeps else 0.0),
         activations=number(largest(activation_bytes(s, fusion) for _, s in runs)),
         workspace=engine.workspace,
         framework=number(framework_bytes(step, engine)),

@@ -7,7 +7,7 @@ An encoder's stacks bind their extents to ``pixel_t`` ``pixel_h`` ``pixel_w``, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from floorline.autoencoder import Autoencoder, Cuts
@@ -149,17 +149,29 @@ def autoencoder_runs(
     """The runs that the library makes of a clip, each with how often it is made: a few frames at a time, tile by tile.
 
     mode  "encode" or "decode"
-    tile  whether pictures larger than a tile are cut into tiles that overlap
+    tile  whether pictures larger than a tile are cut into tiles that overlap; some libraries always do
 
     raises BadInput where a picture is smaller than one latent
     """
     model, cuts = network(autoencoder, mode)
     batch = pictures(autoencoder, clip)
-    found = []
-    for times, read in pieces(whole(autoencoder, mode, clip), cuts, tile):
-        step = step_of(model, batch, extents(autoencoder, mode, read), plan, precision)
-        found.append((times, step))
+    everything = whole(autoencoder, mode, clip)
+    cut, uncut = parted(model, cuts.uncut)
+    found: list[tuple[Num, Step]] = []
+    for times, read in pieces(everything, cuts, tile or cuts.always):
+        found.append((times, step_of(cut, batch, extents(autoencoder, mode, read), plan, precision)))
+    if uncut is not None:
+        found.append((1.0, step_of(uncut, batch, extents(autoencoder, mode, everything), plan, precision)))
     return tuple(found)
+
+
+def parted(model: Transformer, names: tuple[str, ...]) -> tuple[Transformer, Transformer | None]:
+    """A network without the blocks of some names, and those by themselves; None where there are none."""
+    if not names:
+        return model, None
+    apart = tuple(stack for stack in model.stacks if stack.block.name in names)
+    rest = tuple(stack for stack in model.stacks if stack.block.name not in names)
+    return replace(model, stacks=rest), replace(model, stacks=apart)
 
 
 def pieces(read: Extent, cuts: Cuts, tile: bool) -> Iterator[tuple[Num, Extent]]:

@@ -32,6 +32,7 @@ def build(config):
     values = {k: v for k, v in config.items() if not k.startswith("_")}
     with META:
         model = kind(**values).eval()
+    model = model.to(META)  # filters that were made before stand elsewhere
     for name in ("blend_v", "blend_h", "blend_t"):
         if hasattr(model, name):
             setattr(model, name, lambda a, b, *rest: b)
@@ -56,7 +57,15 @@ def ratios(model):
         return c.spatial_compression_ratio, c.temporal_compression_ratio
     if kind == "AutoencoderKLCogVideoX":
         return 2 ** (levels - 1), 2 ** min(int(torch.tensor(float(c.temporal_compression_ratio)).log2()), levels - 1)
+    if kind == "AutoencoderKLAllegro":
+        return 2 ** (levels - 1), c.temporal_compression_ratio
     return 2 ** (levels - 1), 1
+
+
+def latent_frames(model, frames, time):
+    """Frames of the latents: the first stands alone but where nothing is causal."""
+    first = 0 if type(model).__name__ == "AutoencoderKLAllegro" else 1
+    return -(-(frames - first) // time) + first
 
 
 def pixel_channels(model):
@@ -79,7 +88,7 @@ def counted(run):
 def measure(model, mode, batch, frames, height, width, tiled):
     """FLOP of encoding or decoding one clip."""
     c, picture = model.config, type(model).__name__ in PICTURES
-    if tiled:
+    if tiled or type(model).__name__ == "AutoencoderKLAllegro":  # which has no other way
         model.enable_tiling()
     else:
         model.disable_tiling()
@@ -90,7 +99,7 @@ def measure(model, mode, batch, frames, height, width, tiled):
     side, time = ratios(model)
     channels = c.get("latent_channels") or c.get("z_dim")
     sides = (height // side, width // side)
-    shape = (batch * frames, channels, *sides) if picture else (batch, channels, -(-(frames - 1) // time) + 1, *sides)
+    shape = (batch * frames, channels, *sides) if picture else (batch, channels, latent_frames(model, frames, time), *sides)
     heard = {"temb": torch.empty(batch, device=META)} if c.get("timestep_conditioning") else {}
     return counted(lambda: model.decode(torch.empty(shape, device=META), **heard))
 

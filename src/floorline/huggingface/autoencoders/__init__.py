@@ -3,7 +3,9 @@
 CLASSES: dict[str, str] = {
     "AutoencoderDC": "dc",
     "AutoencoderKL": "kl",
+    "AutoencoderKLAllegro": "allegro",
     "AutoencoderKLCogVideoX": "cogvideox",
+    "AutoencoderKLCosmos": "cosmos",
     "AutoencoderKLFlux2": "flux2",
     "AutoencoderKLHunyuanVideo": "hunyuan_video",
     "AutoencoderKLHunyuanVideo15": "hunyuan_video15",
