@@ -1,7 +1,7 @@
 """Pixels beside sines and cosines of them at several frequencies, before a first matmul.
 
 Letters: ``f`` channels of a pixel, ``c`` those and their waves, ``o`` channels of the first level.
-Sources: Tancik et al. 2020, arXiv:2006.10739, section 4; diffusers 0.42, models/autoencoders/autoencoder_kl_mochi.py,
+Sources: Tancik et al. 2020, arXiv:2006.10739; diffusers 0.42, models/autoencoders/autoencoder_kl_mochi.py,
 FourierFeatures.
 """
 

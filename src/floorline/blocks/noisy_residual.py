@@ -3,7 +3,7 @@
 Letters: ``c`` ``o`` (``p``) channels, ``t`` ``y`` ``x`` frames, height and width, ``k`` ``i`` ``j`` a window; ``n`` vectors that a
 time makes, ``w`` its waves, ``v`` ``u`` widths of its two matmuls, ``a`` the one number that a time is multiplied by.
 Sources: HaCohen et al. 2024 (LTX-Video), arXiv:2501.00103; noise for each channel: Karras et al. 2018 (StyleGAN),
-arXiv:1812.04948, section 2; diffusers 0.42, models/autoencoders/autoencoder_kl_ltx.py, LTXVideoResnetBlock3d.
+arXiv:1812.04948; diffusers 0.42, models/autoencoders/autoencoder_kl_ltx.py, LTXVideoResnetBlock3d.
 """
 
 from __future__ import annotations

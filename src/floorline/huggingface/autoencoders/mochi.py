@@ -1,6 +1,6 @@
 """AutoencoderKLMochi: waves of pixels, patches of pixels and frames become one, attention along time in the encoder.
 
-Sources: Genmo 2024, Mochi 1, github.com/genmoai/mochi; diffusers 0.42, models/autoencoders/autoencoder_kl_mochi.py.
+Sources: Genmo 2024, Mochi 1, github.com/genmoai/models; diffusers 0.42, models/autoencoders/autoencoder_kl_mochi.py.
 """
 
 from __future__ import annotations
