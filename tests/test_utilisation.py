@@ -1,5 +1,7 @@
 """Utilisation of measured training runs under each convention."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -94,6 +96,87 @@ def test_beyond_the_peak_is_said() -> None:
     assert "more than the peak" in printed.err
     with pytest.raises(BadInput, match="expected exactly one"):
         mfu("gpt2", Train(seq_len=8), "h100-sxm")
+
+
+SD3 = ("sd3-medium", "--height", "512", "--width", "512", "--global-batch-size", "128")
+
+
+def test_formulas_of_parameters_say_nothing_of_pictures() -> None:
+    """Tokens of a picture never meet the weights of modulation, and the text's are left out: nan, null, no line of a table."""
+    pictures = Train(global_batch=128, height=512, width=512)
+    found = mfu("sd3-medium", pictures, "h100-sxm", devices=8, step_time=0.5)
+    assert [name for name, share in found.of.items() if np.isnan(share)] == ["palm", "six_n_d"]
+    document, text = (ask("mfu", name, "--step-time", "1", "--seq-len", "1024") for name in ("gpt2", "gpt2-xl"))
+    assert document["mfu"].keys() == text["mfu"].keys()
+    for command in ("train", "mfu"):
+        words = (
+            command,
+            *SD3,
+            "--devices",
+            "8",
+            *(("--step-time", "0.5") if command == "mfu" else ("--zero-stage", "2")),
+        )
+        drawn = ask(*words)
+        assert drawn["mfu"].keys() == document["mfu"].keys()
+        assert drawn["flops"].keys() >= {"palm", "six_n_d"}
+        assert [name for name, share in drawn["mfu"].items() if share is None] == ["palm", "six_n_d"]
+        shown = told(*words)
+        assert "every operator" in shown
+        assert "PaLM" not in shown
+        assert "6ND" not in shown
+    with pytest.raises(BadInput, match="counted is 'palm', which says nothing of sd3-medium"):
+        mfu("sd3-medium", pictures, "h100-sxm", flops_per_s_per_device=1e14, counted="palm")
+
+
+def test_a_diffusion_step_counts_pictures_or_videos() -> None:
+    """Pictures a second are tokens a second over a picture's tokens; a language model has none."""
+    for command in (("train", *SD3), ("mfu", *SD3, "--step-time", "0.5")):
+        printed = run(*command)
+        assert "128 pictures of 512 × 512 pixels (1 024 tokens beside 333 of the text)" in printed.out
+        assert "sequence" not in printed.out
+        assert "text encoders and the autoencoder are no part of it" in printed.err
+    rates = ask("train", *SD3)
+    for name, rate in rates["pictures_per_s"].items():
+        assert rate * 1024 == pytest.approx(rates["tokens_per_s"][name])
+    assert ask("mfu", *SD3, "--step-time", "0.5")["pictures_per_s"] == 256
+    assert "2 videos of 17 frames of 480 × 832 pixels" in told(
+        *("train", "wan2.1-t2v-1.3b", "--frames", "17", "--global-batch-size", "2")
+    )
+    words = ("gpt2", "--seq-len", "1024")
+    assert ask("train", *words)["pictures_per_s"] is None
+    assert ask("mfu", *words, "--step-time", "1")["pictures_per_s"] is None
+    printed = run("train", *words)
+    assert "1 sequences of 1 024 tokens a step" in printed.out
+    assert "autoencoder" not in printed.err
+
+
+@pytest.mark.parametrize(("micro", "expected"), [("1", True), ("16", False)])
+def test_a_host_that_takes_much_is_told(micro: str, expected: bool) -> None:
+    """More than a quarter of the step: what would help."""
+    words = ("train", *SD3, "--devices", "8", "--zero-stage", "2", "--micro-batch-size", micro)
+    found = ask(*words)
+    share = found["breakdown"].get("host", 0.0) / sum(found["breakdown"].values())
+    assert (share > 0.25) == expected
+    assert ("a larger --micro-batch-size" in run(*words).err) == expected
+
+
+def test_a_run_of_pictures_has_no_formulas_of_text() -> None:
+    """6ND and Chinchilla are of language models."""
+    assert "Chinchilla" in told("train", "gpt2", "--seq-len", "1024", "--tokens", "1e9")
+    shown = told("train", *SD3, "--tokens", "1e9")
+    assert "device-hours" in shown
+    assert "Chinchilla" not in shown
+
+
+def test_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that says what to install, or what to use instead."""
+    found = mfu("gpt2", Train(seq_len=8), "h100-sxm", step_time=1.0)
+    assert len(found.to_pandas()) == 1
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(
+        BadInput, match=r"to_pandas needs pandas: pip install 'floorline\[pandas\]', or use to_dict\(\)"
+    ):
+        found.to_pandas()
 
 
 def test_public() -> None:

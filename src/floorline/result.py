@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from floorline.errors import BadInput
+
 
 def exact(value: Any) -> Any:
     """Plain JSON values: whole numbers as integers, nan and infinities as null, arrays as lists, answers as dicts.
@@ -49,9 +51,16 @@ class Result:
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame of one row, nested keys joined by dots (needs pandas)."""
-        import pandas
+        """A pandas DataFrame of one row, nested keys joined by dots.
 
+        raises BadInput where pandas is not installed
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise BadInput(
+                "to_pandas needs pandas: pip install 'floorline[pandas]', or use to_dict() or to_json()"
+            ) from None
         return pandas.json_normalize([self.to_dict()])
 
     def _repr_html_(self) -> str:

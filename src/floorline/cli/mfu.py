@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import HARDWARE, build, cluster, of_spec, plain_number
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
-from floorline.cli.train import CONVENTIONS, DTYPE, TRAINER, precision
+from floorline.cli.train import CONVENTIONS, DENOISER_ALONE, DTYPE, TRAINER, precision, things
 from floorline.errors import BadInput
 from floorline.report import envelope
 from floorline.specs.parallelism import Parallelism
@@ -96,9 +98,10 @@ def show(found: Utilisation) -> None:
     """A line for each convention."""
     w, devices = found.workload, scalar(found.cluster.devices)
     print(bold(f"{found.model.name} on {devices:.0f} × {found.cluster.accelerator.title}"))
+    thing, each = things(found.model, w)
+    pictures = "" if found.pictures_per_s is None else f"{scalar(found.pictures_per_s):.4g} {thing}/s, "
     print(
-        f"{integer(scalar(w.global_batch))} sequences of {integer(scalar(w.seq_len))} tokens in "
-        f"{seconds(scalar(found.step_time))}: "
+        f"{integer(scalar(w.global_batch))} {thing} of {each} in {seconds(scalar(found.step_time))}: {pictures}"
         f"{scalar(found.tokens_per_s):.4g} tokens/s, {scalar(found.tokens_per_s) / devices:.4g} each device; "
         f"peak {scaled(scalar(found.peak), DECIMAL, 'FLOP/s')}\n"
     )
@@ -111,13 +114,16 @@ def show(found: Utilisation) -> None:
             flops(scalar(amounts[name]) / scalar(w.global_batch)),
         )
         for name, told in CONVENTIONS.items()
+        if not np.isnan(scalar(shares[name]))
     ]
-    print(table(["convention", "utilisation", "TFLOP/s a device", "a sequence"], rows))
+    print(table(["convention", "utilisation", "TFLOP/s a device", f"a {thing[:-1]}"], rows))
 
 
 def remarks(found: Utilisation) -> list[str]:
     """What a reader of the numbers should know."""
     lines = ["MFU counts nothing twice; HFU counts what the backward pass computes again (--recompute, --engine)"]
+    if found.model.latent is not None:
+        lines.append(DENOISER_ALONE)
     if scalar(found.of["causal"]) > 1.0:
         lines.append(
             "more than the peak, which no device reaches: check --devices, --global-batch-size, --dtype, --hardware"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from floorline import denoise_step
 from floorline.catalogue.trainers import load_trainer
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.flags import HARDWARE, SYNONYMS, build, cluster, of_spec, one, parallelism
@@ -16,14 +18,17 @@ from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.cli.paste import AS, FROM, pasted, show_as
 from floorline.errors import BadInput, Infeasible
 from floorline.estimates import estimate
+from floorline.num import Num
 from floorline.phases import Time
 from floorline.report import envelope
+from floorline.result import exact
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import FORMATS, Precision
 from floorline.specs.recipe import Recipe
 from floorline.specs.run import Run
 from floorline.specs.workload import Train
+from floorline.train_step import resolved
 from floorline.training import trace
 from floorline.training.estimate import TrainingEstimate, training_precision
 from floorline.training.runs import RunCost, whole_run
@@ -139,7 +144,7 @@ def train(named: str | None, given: Given) -> int:
         print_json(as_json(model if isinstance(model, str) else model.name, given, e, run))
     else:
         show(e)
-        show_run(run)
+        show_run(run, e)
         for remark in remarks(e):
             note(remark)
         if given["trace"] is not None:
@@ -150,7 +155,30 @@ def train(named: str | None, given: Given) -> int:
 def as_json(model: str, given: Given, e: TrainingEstimate, run: RunCost | None) -> dict[str, Any]:
     """The whole answer."""
     head = assumed(e, e.expected.whole.accelerators if e.expected else ())
-    return envelope("train", {**given, "model": model}, {**e.to_dict(), "run": run}, **head)
+    found = {**e.to_dict(), "pictures_per_s": exact(pictures_per_s(e)), "run": run}
+    return envelope("train", {**given, "model": model}, found, **head)
+
+
+def pictures_per_s(e: TrainingEstimate) -> dict[str, Num | None] | None:
+    """Pictures or videos a second of all devices, with the keys of tokens a second; None of a language model."""
+    if e.model.latent is None:
+        return None
+    tokens = e.workload.seq_len
+    return {name: None if rate is None else rate / tokens for name, rate in e.tokens_per_s.items()}
+
+
+def things(model: Transformer, workload: Train) -> tuple[str, str]:
+    """What a batch is made of, and how large each is: sequences of tokens, pictures of pixels, videos of frames."""
+    known = resolved(model, workload)
+    tokens = f"{integer(scalar(known.seq_len))} tokens"
+    if model.latent is None:
+        return "sequences", tokens
+    own, text = model.latent, scalar(denoise_step.grid(model, workload).text)
+    pairs = ((workload.frames, own.length), (workload.height, own.height), (workload.width, own.width))
+    frames, height, width = (scalar(denoise_step.given(said, usual)) for said, usual in pairs)
+    beside = f" beside {integer(text)} of the text" if text else ""
+    each = f"{integer(height)} × {integer(width)} pixels ({tokens}{beside})"
+    return ("videos", f"{integer(frames)} frames of {each}") if frames > 1.0 else ("pictures", each)
 
 
 def between(t: Time) -> str:
@@ -162,31 +190,36 @@ def show(e: TrainingEstimate) -> None:
     """The answer as tables."""
     w, device, t, p = e.workload, e.cluster.accelerator, e.step_time, e.parallelism
     print(bold(f"{e.model.name} on {scalar(p.devices):.0f} × {device.title}, {e.trainer.title}"))
+    name, each = things(e.model, w)
     print(
-        f"{integer(scalar(w.global_batch))} sequences of {integer(scalar(w.seq_len))} tokens a step: "
+        f"{integer(scalar(w.global_batch))} {name} of {each} a step: "
         f"{integer(scalar(e.micro_batches))} micro-batches of {integer(scalar(w.micro_batch))} on each of "
         f"{integer(scalar(p.dp))} data-parallel ranks\n"
     )
     expected = "–" if t.expected is None else seconds(scalar(t.expected))
-    rates = {name: "–" if value is None else f"{scalar(value):.4g} /s" for name, value in e.tokens_per_s.items()}
-    span = (
-        "–"
-        if e.tokens_per_s["low"] is None
-        else f"{scalar(e.tokens_per_s['low']):.4g} to {scalar(e.tokens_per_s['high']):.4g}"
-    )
-    rows = [
-        ("step", seconds(scalar(t.floor)), expected, between(t), seconds(scalar(t.serial))),
-        ("tokens", rates["ceiling"], rates["expected"], span, rates["serial"]),
-    ]
+    rows = [("step", seconds(scalar(t.floor)), expected, between(t), seconds(scalar(t.serial)))]
+    rows.append(("tokens", *rated(e.tokens_per_s)))
+    pictures = pictures_per_s(e)
+    rows += [] if pictures is None else [(name, *rated(pictures))]
     print(table(["", "floor", "expected", "90 % interval", "serial"], rows))
     found = e.expected or e.serial
     whole = scalar(found.seconds)
     spent = sorted(((scalar(s), name) for name, s in found.breakdown.items() if scalar(s) > 0.0), reverse=True)
     shares = [(name, seconds(each), f"{each / whole:.1%}") for each, name in spent]
     print("\n" + table(["spent on", "", ""], shares))
-    used = [(CONVENTIONS[name], f"{scalar(value):.1%}") for name, value in e.utilisation().items()]
+    known = {name: scalar(value) for name, value in e.utilisation().items() if not np.isnan(scalar(value))}
+    used = [(CONVENTIONS[name], f"{value:.1%}") for name, value in known.items()]
     print("\n" + table(["utilisation of " + scaled(scalar(e.peak), DECIMAL, "FLOP/s"), ""], used))
     show_memory(e)
+
+
+def rated(rates: Mapping[str, Num | None]) -> tuple[str, str, str, str]:
+    """A row of rates: at most, expected, the interval, by the serial sum."""
+    told = {name: "–" if value is None else f"{scalar(value):.4g}" for name, value in rates.items()}
+    most, expected, serial = (
+        told[name] if told[name] == "–" else f"{told[name]} /s" for name in ("ceiling", "expected", "serial")
+    )
+    return most, expected, "–" if told["low"] == "–" else f"{told['low']} to {told['high']}", serial
 
 
 CONVENTIONS = {
@@ -197,6 +230,14 @@ CONVENTIONS = {
     "hardware": "HFU, what is computed, recomputation included",
     "hardware_full": "HFU, the same with full attention",
 }
+
+
+MUCH_HOST = 0.25
+"""The share of a step that the host may take before it is told."""
+DENOISER_ALONE = (
+    "the step is the denoiser's: text encoders and the autoencoder are no part of it; their embeddings and latents are made "
+    "beforehand, or add a pass of each"
+)
 
 
 def show_memory(e: TrainingEstimate) -> None:
@@ -220,7 +261,7 @@ def show_memory(e: TrainingEstimate) -> None:
     print(f"checkpoint {scaled(scalar(e.checkpoint), DECIMAL, 'B')}")
 
 
-def show_run(run: RunCost | None) -> None:
+def show_run(run: RunCost | None, e: TrainingEstimate) -> None:
     """What a whole run costs."""
     if run is None:
         return
@@ -230,7 +271,8 @@ def show_run(run: RunCost | None) -> None:
         f"\n{scalar(run.tokens):.4g} tokens: {integer(round(scalar(run.steps)))} steps, {scalar(run.days):.2f} days "
         f"(failures leave {scalar(run.available):.1%}), {scalar(run.device_hours):,.0f} device-hours{money}{energy}"
     )
-    print(f"6ND: {scalar(run.six_n_d):.4g} FLOP; Chinchilla: {scalar(run.chinchilla_tokens):.4g} tokens")
+    if e.model.latent is None:  # both formulas are of language models
+        print(f"6ND: {scalar(run.six_n_d):.4g} FLOP; Chinchilla: {scalar(run.chinchilla_tokens):.4g} tokens")
 
 
 def remarks(e: TrainingEstimate) -> list[str]:
@@ -238,6 +280,8 @@ def remarks(e: TrainingEstimate) -> list[str]:
     found = [
         "floor: no framework takes less on the data sheet's figures; serial: each launch by the roofline, one after another"
     ]
+    if e.model.latent is not None:
+        found.append(DENOISER_ALONE)
     if e.expected is None:
         device = e.cluster.accelerator
         return [*found, f"expected times: no model of {device.name}'s kernels is known; shares are of the serial time"]
@@ -248,6 +292,12 @@ def remarks(e: TrainingEstimate) -> list[str]:
         f"interval has 90 % of "
         f"their errors, and a factor of {width:.2f} either way for what kernels measured alone leave out"
     )
+    by_host = scalar(e.expected.breakdown.get("host", 0.0)) / scalar(e.expected.seconds)
+    if by_host > MUCH_HOST:
+        found.append(
+            f"the host takes {by_host:.0%} of the step, which waits while operators are started one by one: a larger "
+            "--micro-batch-size gives each more to do, compiled kernels (--engine torchtitan) are fewer"
+        )
     if scalar(e.parallelism.devices) > 1.0:
         found += [f"messages: {network(e.cluster)}; of each device one way", *unknown_network(e.cluster)]
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from floorline import program
 from floorline.blocks.stage import STAGE
 from floorline.formulas.training import palm_flops_per_token, six_n_d
@@ -29,8 +31,8 @@ class Flops(Result):
               gradients [FLOP]
     causal    the same of the pairs that the mask leaves, inside documents where several are packed into a sequence [FLOP]
     hardware  what is computed in fact: of the pairs that the mask leaves, with what is recomputed [FLOP]
-    palm      by the formula of PaLM, appendix B; 0 where a model has no such heads [FLOP]
-    six_n_d   6ND, N the parameters that a token uses, without tables of embeddings [FLOP]
+    palm      by the formula of PaLM, appendix B; 0 where a model has no such heads; nan of a diffusion model [FLOP]
+    six_n_d   6ND, N the parameters that a token uses, without tables of embeddings; nan of a diffusion model [FLOP]
     """
 
     full: Num
@@ -81,19 +83,29 @@ def flops(
     hardware: Num = 0.0
     for policy, share in policies(recipe, layers):
         hardware = hardware + amount(one, "causal", fusion, policy) * share
-    count = model.parameter_count()
-    sizes = model.sizes
-    heads = number(sizes.get("K", 0.0)) * sizes.get("G", 1.0)
-    tokens = sequences * workload.seq_len
-    active = count.active_per_token - count.embedding + multiplying(model)
-    palm = palm_flops_per_token(active, layers, heads, sizes.get("H", 0.0), workload.seq_len) * tokens
+    palm, by_parameters = of_parameters(model, workload)
     return Flops(
         full=amount(one, "full", "unfused", "none") * sequences,
         causal=amount(one, "causal", "unfused", "none") * sequences,
         hardware=hardware * sequences,
         palm=palm,
-        six_n_d=six_n_d(active, tokens),
+        six_n_d=by_parameters,
     )
+
+
+def of_parameters(model: Transformer, workload: Train) -> tuple[Num, Num]:
+    """FLOP of a step by the formulas that know parameters and tokens alone: PaLM's, 6ND; nan of a diffusion model [FLOP].
+
+    Tokens of a picture never meet a diffusion transformer's weights of modulation, nor those of the text's own stream, whose tokens
+    neither formula counts: on Stable Diffusion 3 both say twice of what its operators are.
+    """
+    if model.latent is not None:
+        return np.nan, np.nan
+    count, sizes, tokens = model.parameter_count(), model.sizes, workload.global_batch * workload.seq_len
+    heads = number(sizes.get("K", 0.0)) * sizes.get("G", 1.0)
+    active = count.active_per_token - count.embedding + multiplying(model)
+    palm = palm_flops_per_token(active, model.layers(), heads, sizes.get("H", 0.0), workload.seq_len)
+    return palm * tokens, six_n_d(active, tokens)
 
 
 def multiplying(model: Transformer) -> Num:

@@ -27,6 +27,8 @@ from floorline.transformer import Transformer
 
 CONVENTIONS = ("full", "causal", "palm", "six_n_d", "hardware", "hardware_full")
 """Ways of counting; those that begin with "hardware" count what is computed twice, and make HFU."""
+BY_PARAMETERS = ("palm", "six_n_d")
+"""Those that know parameters and tokens alone: of language models."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,6 +57,11 @@ class Utilisation(Result):
         return throughput(self.workload.global_batch * self.workload.seq_len, self.step_time)
 
     @property
+    def pictures_per_s(self) -> Num | None:
+        """Pictures or videos of a diffusion model, of all devices; None of a language model [1/s]."""
+        return None if self.model.latent is None else throughput(self.workload.global_batch, self.step_time)
+
+    @property
     def of(self) -> dict[str, Num]:
         """Share of the peak by convention [-]."""
         return {
@@ -80,6 +87,7 @@ class Utilisation(Result):
             "recipe": self.recipe,
             "step_time_s": self.step_time,
             "tokens_per_s": self.tokens_per_s,
+            "pictures_per_s": self.pictures_per_s,
             "peak": self.peak,
             "mfu": {n: v for n, v in found.items() if not n.startswith("hardware")},
             "hfu": {n: v for n, v in found.items() if n.startswith("hardware")},
@@ -113,7 +121,8 @@ def mfu(
     precision  whose activations' format the peak is of
     recipe     recomputation, which HFU counts
     engine     the framework: what it computes of attention's scores again
-    raises     BadInput where not exactly one measurement is given, or it is not more than zero
+    raises     BadInput where not exactly one measurement is given, or it is not more than zero, or a diffusion model's is counted
+               by parameters and tokens
 
     >>> from floorline.specs.workload import Train
     >>> nanogpt = {"model_type": "gpt2", "bias": False}
@@ -139,6 +148,10 @@ def mfu(
         raise BadInput(f"{name} is {value}; expected more than zero")
     if counted not in CONVENTIONS:
         raise BadInput(f"counted is {counted[:40]!r}; expected one of {', '.join(CONVENTIONS)}")
+    if counted in BY_PARAMETERS and made.latent is not None:
+        raise BadInput(
+            f"counted is {counted!r}, which says nothing of {made.name}, a diffusion model; expected full, causal or hardware"
+        )
     if name == "tokens_per_s":
         value = workload.global_batch * workload.seq_len / value
     if name == "flops_per_s_per_device":
