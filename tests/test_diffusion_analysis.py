@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from floorline import ModuleSizes, count_modules, count_perceptron, count_splits, crossing
 from floorline.closed_forms import closed_form
 from floorline.errors import BadInput
-from floorline.module_counts import MODULES, ModuleCount, numbers_of, products_of, rules_of
+from floorline.module_counts import MODULES, ModuleCount, computed_tokens, numbers_of, products_of, rules_of
 from terminal import told
 
 S, D, N, T, P, M, C, U = 16384, 1536, 24, 16, 1024, 300, 4096, 64
@@ -180,6 +180,24 @@ def test_windows_fill_up_what_they_do_not_divide() -> None:
     found = one("windowed attention", frames=1, height=30, width=45).whole
     s = 4 * 6 * 64
     assert found.flops == 8 * s * D * D + 4 * s * 64 * D
+    assert found.formula == "8·s'·D² + 4·s'·u·D"  # s' = s: a form has the number that it says
+
+
+@settings(max_examples=40)
+@given(frames=SIDE, height=SIDE, width=SIDE, window=st.tuples(*[st.integers(1, 12)] * 3))
+def test_windows_compute_no_less_than_there_is(
+    frames: int, height: int, width: int, window: tuple[int, int, int]
+) -> None:
+    """Filled up to whole windows, and by less than one along each side; what is computed is in the form by its own letter."""
+    wide = dict(zip(("window_frames", "window_height", "window_width"), window, strict=True))
+    z = ModuleSizes(frames=frames, height=height, width=width, hidden_size=64, **wide)
+    computed = float(computed_tokens("windowed attention", z))
+    assert frames * height * width <= computed
+    assert computed < (frames + window[0]) * (height + window[1]) * (width + window[2])
+    (found,) = count_modules(z, only=("windowed attention",))
+    assert ("s'" in found.whole.formula) == (computed > frames * height * width)
+    assert found.whole.flops == 8 * computed * 64**2 + 4 * computed * float(np.prod(window)) * 64
+    assert computed_tokens("full self-attention", z) == frames * height * width
 
 
 def test_arrays_are_their_scalars() -> None:

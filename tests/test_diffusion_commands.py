@@ -2,11 +2,13 @@
 test_diffusion_analysis.py has them, and the laws, from Python."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from floorline import ModuleSizes, count_splits
+from floorline import ModuleSizes, count_splits, load_model
+from floorline.module_counts import sizes_of_model
 from terminal import ask, run, told
 from test_diffusion_analysis import FLOPS, S
 
@@ -29,6 +31,89 @@ def test_pixels() -> None:
     words = ("--pixels", "49x480x720", "--vae-frames", "4", "--vae-first-frame", "--patch", "2")
     assert ask("modules", *words)["sizes"]["tokens"] == 13 * 30 * 45
     assert ask("modules", *words)["traffic"] == ask("modules", "--tokens", "13x30x45")["traffic"]
+
+
+def test_pixels_that_tokens_do_not_divide_are_told() -> None:
+    """Frames that are no whole latent frames, sides that are no whole tokens: how many pixels were counted instead."""
+    words = ("modules", "--vae-frames", "4", "--vae-first-frame", "--only", "feed-forward")
+    printed = run(*words, "--pixels", "128x720x1280")
+    found = re.search(r"--pixels 128 × 720 × 1280 is counted as (\d+) × 720 × 1280", printed.err)
+    assert found is not None
+    latent_frames = (int(found[1]) - 1) // 4 + 1  # the first by itself, four in each of the others
+    assert f"{latent_frames} frames of 45 × 80" in printed.out
+    assert abs(int(found[1]) - 128) < 4
+    assert "1 × 500 × 1000 is counted as 1 × 496 × 992" in run(*words, "--pixels", "500x1000").err
+    assert "is counted as" not in run(*words, "--pixels", "129x720x1280").err
+
+
+def test_windows_that_do_not_divide_are_told() -> None:
+    words = ("modules", "--only", "windowed attention")
+    printed = run(*words, "--tokens", "16x30x45")
+    assert "8·s'·D² + 4·s'·u·D" in printed.out
+    assert "s' tokens of all windows, filled up" in printed.err
+    assert "24 576 tokens instead of 21 600" in printed.err
+    (found,) = ask(*words, "--tokens", "16x30x45", "--fusion", "flash")["traffic"]["flash"]
+    assert found["flops"] == 8 * 24576 * 1536**2 + 4 * 24576 * 64 * 1536
+    assert "instead of" not in run(*words, "--tokens", "16x32x48").err
+    assert "instead of" not in run("modules", "--only", "feed-forward", "--tokens", "16x30x45").err
+
+
+WAN = ("--hidden-size", "5120", "--num-heads", "40", "--intermediate-size", "13824")
+WAN_TEXT = ("--text-tokens", "512", "--text-width", "5120")
+
+
+def test_parts_of_a_model() -> None:
+    """Wan 2.1 14B (its config.json and paper, table 1): 40 heads of 128, 13 824 inside, 81 frames of 480 × 832."""
+    by_name = ask("modules", "wan2.1-t2v-14b")
+    assert by_name["inputs"]["model"] == "wan2.1-t2v-14b"
+    assert by_name["traffic"] == ask("modules", *WAN, *WAN_TEXT, "--tokens", "21x30x52")["traffic"]
+    larger = ask("modules", "wan2.1-t2v-14b", "--pixels", "81x720x1280", "--text-tokens", "77")
+    assert larger["sizes"]["tokens"] == 21 * 45 * 80
+    assert (
+        larger["traffic"]
+        == ask("modules", *WAN, *WAN_TEXT[2:], "--text-tokens", "77", "--tokens", "21x45x80")["traffic"]
+    )
+    assert ask("modules", "wan2.1-t2v-14b", "--tokens", "4x4")["sizes"]["tokens"] == 16
+    assert "wan2.1-t2v-14b: 32 760 tokens" in told("modules", "wan2.1-t2v-14b")
+    assert "wan2.1-t2v-14b --seq-len" not in told("modules", "wan2.1-t2v-14b")
+    flux = sizes_of_model(load_model("flux.2-dev"))  # its feed-forward has a gate
+    assert (flux.gated, flux.inner, flux.tokens) == ("yes", 3 * 6144, 4096)
+
+
+def test_crossover_of_a_model() -> None:
+    """8·s·D² + 4·s²·D against 4·s·D·F: s = F − 2·D."""
+    assert ask("crossover", "wan2.1-t2v-14b")["meet_at"] == 13824 - 2 * 5120
+    p = 30 * 52
+    found = ask("crossover", "wan2.1-t2v-14b", "--over", "frames")
+    assert found["meet_at"] == pytest.approx((2 * 5120 + p) / (p - 1))
+    assert ask("crossover", "wan2.1-t2v-14b", "--frame", "8x8", "--over", "frames") != found
+
+
+def test_frames_that_grow_are_latent_ones() -> None:
+    shown = told("crossover", "--over", "frames")
+    assert shown.startswith("over latent frames, frames of 32 × 32 tokens; width 1 536, 24 heads")
+    assert "they meet at 4.004 latent frames" in shown
+    assert "latent" not in told("crossover")
+
+
+PLANS = ("plans", "wan2.1-t2v-1.3b", "--devices", "2", "--tp", "1", "--pp", "1", "--cp", "1", "--micro-batch-size", "1")
+SMALL = ("--height", "256", "--width", "448", "--frames", "17", "--text-tokens", "100")
+
+
+def test_plans_of_pictures_and_videos() -> None:
+    """Of the size that is asked for, or of the model's own; the step is that of `train`, and either says for which video."""
+    found = ask(*PLANS, *SMALL, "--zero-stage", "1", "--recompute", "none", "--sequence-parallel", "no")
+    (point,) = found["points"]
+    alone = ask("train", "wan2.1-t2v-1.3b", *SMALL, "--dp", "2", "--zero-stage", "1", "--micro-batch-size", "1")
+    assert point["step_expected_s"] == pytest.approx(alone["step_time_s"]["expected"], rel=0.01)
+    assert point["memory_bytes"] == alone["peak_memory"]
+    assert found["workload"]["seq_len"] == alone["workload"]["seq_len"] == 5 * 16 * 28
+    assert (
+        "2 videos of 17 frames of 256 × 448 pixels (2 240 tokens beside 100 of the text) a step"
+        in run(*PLANS, *SMALL).err
+    )
+    assert "2 videos of 81 frames of 480 × 832 pixels (32 760 tokens" in run(*PLANS).err
+    assert "1 sequences of 128 tokens a step" in run("plans", "gpt2", "--devices", "1", "--seq-len", "128").err
 
 
 def test_operators_and_parts() -> None:
@@ -68,6 +153,16 @@ ERRORS = {
     "tokens-empty": ("modules --tokens x", "such as 16x32x32"),
     "window": ("modules --window many", "--window is 'many'; expected"),
     "both": ("modules --tokens 4 --pixels 64x64", "--pixels and --tokens say the same thing twice"),
+    "pixels-with-commas": (
+        "modules --pixels 129,720,1280",
+        "expected frames, height and width in pixels, such as 129x720x1280",
+    ),
+    "no-diffusion-model": (
+        "modules gpt2",
+        "gpt2 is no diffusion model; expected one such as flux.1-dev, or sizes by flags",
+    ),
+    "model-and-flag": ("modules flux.1-dev --vae-down 4", "--vae-down is flux.1-dev's own; leave out one of the two"),
+    "plans-of-text": ("plans gpt2 --devices 2 --seq-len 128 --height 256", "no diffusion model"),
     "too-few-pixels": ("modules --pixels 8x8", "a token is 16 × 16 pixels"),
     "no-part": ("modules --only temporal", "did you mean temporal self-attention"),
     "no-fusion": ("modules --fusion compulsory", "--fusion is 'compulsory'; expected unfused or flash"),

@@ -16,6 +16,7 @@ from floorline import program
 from floorline.block import Block
 from floorline.blocks import parts
 from floorline.closed_forms import Rule, closed_form, rule
+from floorline.denoise_step import grid
 from floorline.errors import BadInput, near
 from floorline.formulas.roofline import arithmetic_intensity
 from floorline.implementations import implementation
@@ -27,6 +28,8 @@ from floorline.program import Piece, Row
 from floorline.result import Result
 from floorline.specs.module_sizes import ModuleSizes
 from floorline.specs.precision import Precision
+from floorline.specs.workload import Denoise
+from floorline.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,14 @@ class Module:
     letters  sizes of the letters for tokens
     names    what letters are called in a closed form
     grows    letters that grow with the frames of a video
+    filled   what letters are called where it computes more tokens than there are
     """
 
     block: Callable[[ModuleSizes], Block]
     letters: Callable[[ModuleSizes], Mapping[str, Num]]
     names: tuple[Rule, ...]
     grows: str
+    filled: tuple[Rule, ...] = ()
 
 
 def everything(z: ModuleSizes) -> dict[str, Num]:
@@ -140,8 +145,11 @@ ALL = (rule("T", "s"), rule("S", "s"))
 SPACE = (rule("aT", "s"), rule("aS", "s"), rule("T", "p"), rule("S", "p"))
 TIME = (rule("pT", "s"), rule("pS", "s"), rule("T", "f"), rule("S", "f"))
 WINDOW = (rule("wT", "s"), rule("wS", "s"), rule("T", "u"), rule("S", "u"))
+FILLED = (rule("wT", "s'"), rule("wS", "s'"), *WINDOW[2:])
+"""The same where windows do not divide the tokens."""
 MEANING = {
     "s": "tokens",
+    "s'": "tokens of all windows, filled up",
     "f": "frames",
     "p": "tokens of a frame",
     "u": "tokens of a window",
@@ -165,7 +173,7 @@ MODULES: dict[str, Module] = {
     "spatial cross-attention": Module(lambda z: parts.cross_attention(parts.FRAMES), in_space, SPACE, "a"),
     "temporal self-attention": Module(lambda z: parts.self_attention(parts.POSITIONS), in_time, TIME, "TS"),
     "linear attention": Module(lambda z: parts.linear_attention(), everything, ALL, "T"),
-    "windowed attention": Module(lambda z: parts.self_attention(parts.WINDOWS), in_windows, WINDOW, ""),
+    "windowed attention": Module(lambda z: parts.self_attention(parts.WINDOWS), in_windows, WINDOW, "", FILLED),
 }
 """Name → part, in the order of the table."""
 
@@ -196,6 +204,47 @@ def count_modules(
         if name not in MODULES:
             raise BadInput(f"{name[:40]!r} is no part; {near(name, MODULES)}")
     return tuple(counted(name, sizes, fusion, precision or Precision()) for name in wanted)
+
+
+def sizes_of_model(model: Transformer) -> ModuleSizes:
+    """The sizes that parts have in a diffusion transformer: its widths and heads, its text, the tokens of its usual video.
+
+    A feed-forward of experts counts as one of them. A model that reads no text leaves the text as it is where nothing is said.
+
+    raises BadInput for a model that denoises nothing
+
+    >>> from floorline.catalogue.load import load_model
+    >>> z = sizes_of_model(load_model("wan2.1-t2v-14b"))
+    >>> z.hidden_size, z.heads, z.inner, z.text_tokens, z.text_width, (z.frames, z.height, z.width)
+    (5120.0, 40.0, 13824.0, 512.0, 5120.0, (21.0, 30.0, 52.0))
+    """
+    if model.latent is None:
+        raise BadInput(f"{model.name} is no diffusion model; expected one such as flux.1-dev, or sizes by flags")
+    usual, own = grid(model, Denoise()), model.sizes
+    text = {"text_tokens": usual.text, "text_width": text_width(model)} if all_true(number(usual.text) >= 1.0) else {}
+    ops = [op for stack in model.stacks if stack.is_layer for op in stack.block.ops if isinstance(op, Contraction)]
+    up = [op for op in ops if "F" in op.outputs[0].letters]
+    down = [op for op in ops if "F" in op.operands[0].letters]
+    return ModuleSizes(
+        hidden_size=own["D"],
+        num_heads=own["K"] * own["G"],
+        num_kv_heads=own["K"],
+        intermediate_size=own["F"],
+        gated="yes" if len(up) > len(down) else "no",
+        frames=usual.t,
+        height=usual.h,
+        width=usual.w,
+        **text,
+    )
+
+
+def text_width(model: Transformer) -> Num:
+    """Width of the text where layers first project it: the encoder's, or what that was brought to before [-]."""
+    for stack in model.stacks:
+        for op in stack.block.ops if stack.is_layer else ():
+            if isinstance(op, Contraction) and op.weights and "M" in op.operands[0].letters:
+                return Numbers({**model.sizes, **stack.sizes}).value(Product(1.0, op.matmul()[3]))
+    return model.sizes["D"]
 
 
 def counted(name: str, sizes: ModuleSizes, fusion: str, precision: Precision) -> ModuleCount:
@@ -247,7 +296,21 @@ def rules_of(name: str, sizes: ModuleSizes) -> tuple[Rule, ...]:
     times = sizes.inner / sizes.hidden_size
     inner = (rule("F", "D", one_of(times)),) if same(times, one_of(times)) and one_of(times).is_integer() else ()
     out = (rule("o", "D"),) if same(sizes.out, sizes.hidden_size) else ()
-    return (rule("B", ""), rule("M", "m"), *MODULES[name].names, *heads, *equal, *inner, *out)
+    part = MODULES[name]
+    tokens = part.names if same(computed_tokens(name, sizes), sizes.tokens) else part.filled
+    return (rule("B", ""), rule("M", "m"), *tokens, *heads, *equal, *inner, *out)
+
+
+def computed_tokens(name: str, sizes: ModuleSizes) -> Num:
+    """Tokens of a video that a part computes: all, and with windows what fills the last ones up [-].
+
+    >>> float(computed_tokens("windowed attention", ModuleSizes(frames=1, height=30, width=45)))
+    1536.0
+    """
+    found: Num = 1.0
+    for letter, size in MODULES[name].letters(sizes).items():
+        found = found * (1.0 if letter == "S" else size)  # S counts the same tokens as keys
+    return found
 
 
 def one_of(value: Num) -> float:

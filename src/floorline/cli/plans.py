@@ -11,18 +11,21 @@ import numpy as np
 from floorline.cli.command import Command, Flag, Given
 from floorline.cli.flags import HARDWARE, build, cluster, flag_name, numbers, of_spec, whole
 from floorline.cli.model import JSON, MODEL, READ, load
-from floorline.cli.output import note, print_json
+from floorline.cli.output import note, print_json, scalar
 from floorline.cli.sweep import form, write
-from floorline.cli.train import DTYPE, TRAINER, precision
+from floorline.cli.train import DTYPE, TRAINER, precision, things
 from floorline.errors import BadInput, near
 from floorline.plan_search import Choices, plans
 from floorline.recomputation import NAMES
 from floorline.report import envelope
+from floorline.result import exact
 from floorline.specs.fields import check_choice
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.recipe import POLICIES, Recipe
 from floorline.specs.workload import Train
 from floorline.sweeps import Sweep
+from floorline.train_step import resolved
+from floorline.units import integer
 
 LISTS = tuple(
     replace(flag, doc=f"{flag.doc}; several joined by commas", default="many")
@@ -32,7 +35,7 @@ LISTS = tuple(
 FLAGS = (
     JSON,
     *READ,
-    *(f for f in of_spec(Train) if f.name in ("global_batch", "seq_len", "decoder_len")),
+    *of_spec(Train, skip=("micro_batch",)),
     *HARDWARE,
     *LISTS,
     Flag("sequence_parallel", ("--sequence-parallel",), "no, yes or both, joined by a comma", "no,yes"),
@@ -68,10 +71,14 @@ def plans_command(model: str, given: Given) -> None:
     chosen = ordered(chosen, given["by"] or "step_expected_s")
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     if style == "json" and given["output"] is None:
-        body = {"plans": len(found), "reasons": dict(reasons), "points": list(chosen.rows())}
+        asked = {"kind": "Train", **exact(resolved(made, work))}
+        del asked["micro_batch"]  # each point has its own
+        body = {"workload": asked, "plans": len(found), "reasons": dict(reasons), "points": list(chosen.rows())}
         print_json(envelope("plans", {**given, "model": model}, body))
         return
     write(told_apart(chosen, style), model, {**given, "limit": given["limit"] or "10"}, style)
+    name, each = things(made, work)
+    note(f"{integer(scalar(work.global_batch))} {name} of {each} a step")
     note(f"{len(found)} plans, {int(np.sum(found.usable()))} fit" + (f"; not: {told}" if told else ""))
 
 
