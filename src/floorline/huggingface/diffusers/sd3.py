@@ -57,7 +57,7 @@ def head_norm(config: Config) -> HeadNorm | None:
     raises BadInput for a word that the class does not know
     """
     word = config.get("qk_norm")
-    if word is not None and word not in HEAD_NORMS:
+    if word is not None and str(word) not in HEAD_NORMS:
         raise BadInput(f"{config.name}: qk_norm is {str(word)[:40]!r}; expected null or one of {', '.join(HEAD_NORMS)}")
     return None if word is None else HEAD_NORMS[str(word)]
 
