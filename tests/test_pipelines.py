@@ -1,16 +1,17 @@
-"""Diffusion pipelines of the catalogue and of folders: denoiser, encoders of the text, autoencoder, steps and guidance."""
+"""Diffusion pipelines of the catalogue: denoiser, encoders of the text, autoencoder, steps and guidance."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from floorline import load_model
 from floorline.catalogue.audit import around, audit
+from floorline.catalogue.latents import beside
 from floorline.catalogue.load import model_entry
 from floorline.catalogue.pipelines import (
+    OTHERS,
+    UNCOUNTED,
     autoencoder_entry,
     autoencoders,
     load_autoencoder,
@@ -74,29 +75,6 @@ AUTOENCODERS = {
     "wan2.2-vae": 704688668,
 }
 """Parameters of diffusers 0.42's own classes, built the same way."""
-
-
-def folder(root: Path, parts: Mapping[str, object], **changes: object) -> Path:
-    """A folder as diffusers lays it out: the configurations of parts, and an index of them."""
-    for name, config in parts.items():
-        (root / name).mkdir(parents=True)
-        (root / name / "config.json").write_text(json.dumps(config))
-    index = {"_class_name": "FluxPipeline", "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]}
-    (root / "model_index.json").write_text(
-        json.dumps({**index, **{key: ["library", "Class"] for key in parts}, **changes})
-    )
-    return root
-
-
-def flux_parts() -> dict[str, Any]:
-    """The parts of FLUX.1 [dev]."""
-    names = {
-        "text_encoder": "clip-vit-large-patch14-text-unprojected",
-        "text_encoder_2": "t5-v1.1-xxl-encoder",
-        "transformer": "flux.1-dev",
-    }
-    vae = autoencoder_entry("flux-vae")["config"]
-    return {"vae": vae, **{part: model_entry(name)["config"] for part, name in names.items()}}
 
 
 # The catalogue
@@ -181,6 +159,40 @@ def test_defaults_that_a_configuration_does_not_tell() -> None:
     assert load_pipeline("flux.1-schnell").denoiser.latent == made
 
 
+def test_catalogue_of_two_denoisers() -> None:
+    """Those of Wan 2.2 have two; what a video that starts from an image needs besides is said."""
+    assert {name for name in pipelines() if load_pipeline(name).others} == set(OTHERS)
+    assert all(load_pipeline(name).uncounted[-len(words) :] == words for name, words in UNCOUNTED.items())
+    assert load_pipeline("wan2.1-i2v-14b").uncounted[0] == "the image's encoder"
+    assert load_pipeline("open-sora-1.2").uncounted == ("the autoencoder",)
+    assert load_pipeline("wan2.2-t2v-a14b").uncounted == load_pipeline("dit-xl-2-256").uncounted == ()
+
+
+@pytest.mark.parametrize("name", pipelines())
+def test_channels_of_the_catalogue_fit(name: str) -> None:
+    """Nothing changes where the class and the autoencoder agree."""
+    made = load_pipeline(name)
+    if made.autoencoder is not None:
+        assert beside(made.denoiser, made.autoencoder).latent == made.denoiser.latent
+
+
+@pytest.mark.parametrize(
+    "name", ["sdxl", "stabilityai/stable-diffusion-xl-base-1.0", "sd-1.5", "Stable Diffusion v1-5"]
+)
+def test_names_of_unets(name: str) -> None:
+    """Kinder than names that look alike."""
+    with pytest.raises(BadInput, match="U-Nets are not covered"):
+        load_pipeline(name)
+
+
+def test_steps_of_model_cards() -> None:
+    """The card of Stable Diffusion 3.5 medium: 40 steps, guidance 4.5; of Wan 2.2 A14B: 40 steps of 1280 by 720."""
+    medium, wan = load_pipeline("sd3.5-medium"), load_pipeline("wan2.2-t2v-a14b")
+    assert (medium.steps, medium.passes, wan.steps, wan.passes) == (40.0, 2.0, 40.0, 2.0)
+    assert wan.denoiser.latent is not None
+    assert (wan.denoiser.latent.height, wan.denoiser.latent.width, wan.denoiser.latent.length) == (720.0, 1280.0, 81.0)
+
+
 # Other ways to name one
 
 
@@ -204,66 +216,6 @@ def test_steps_of_a_configuration_are_those_of_its_likes(tmp_path: Path) -> None
     assert load_pipeline(path).steps == 4.0
 
 
-def test_folder(tmp_path: Path) -> None:
-    """Every part is read from its own configuration; what the index leaves out is none."""
-    made = load_pipeline(folder(tmp_path / "mine", {**flux_parts()}, text_encoder_3=[None, None]))
-    known = load_pipeline("flux.1-dev")
-    assert made.name == "mine"
-    assert made.parameters == known.parameters
-    assert [text.tokens for text in made.texts] == [77.0, None]
-    assert (made.steps, made.passes, made.format) == (known.steps, known.passes, known.format)
-    assert load_model(tmp_path / "mine").parameter_count().total == known.parameters["denoiser"]
-
-
-def test_folder_of_the_local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub id that the catalogue has not is found where it was downloaded, whole or the denoiser of it."""
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    folder(tmp_path / "models--somebody--tuned-flux/snapshots/0123", flux_parts())
-    made = load_pipeline("somebody/tuned-flux")
-    assert made.name == "somebody/tuned-flux"
-    assert made.parameters == load_pipeline("flux.1-dev").parameters
-    assert load_model("somebody/tuned-flux").parameter_count().total == made.parameters["denoiser"]
-
-
-def test_folder_of_fewer_parts(tmp_path: Path) -> None:
-    """Without T5 and without an autoencoder; CLIP reads as many tokens as it has positions."""
-    parts = flux_parts()
-    made = load_pipeline(folder(tmp_path, {key: parts[key] for key in ("text_encoder", "transformer")}))
-    assert made.autoencoder is None
-    assert [text.tokens for text in made.texts] == [77.0]
-
-
-def test_folder_with_an_autoencoder_that_nobody_reads(tmp_path: Path) -> None:
-    """A class without a reader is no autoencoder."""
-    parts = {**flux_parts(), "vae": {"_class_name": "AutoencoderOfTomorrow"}}
-    assert load_pipeline(folder(tmp_path, parts)).autoencoder is None
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"text_encoder_3": ["transformers", "T5EncoderModel"]}, "holds no text_encoder_3/config.json"),
-        ({"transformer": None}, "holds no transformer"),
-    ],
-)
-def test_folder_that_lacks_a_part(tmp_path: Path, change: dict[str, object], says: str) -> None:
-    """The error names what is missing."""
-    parts = {key: value for key, value in flux_parts().items() if key not in change}
-    with pytest.raises(BadInput) as error:
-        load_pipeline(
-            folder(tmp_path, parts, **{k: v for k, v in change.items() if v}, transformer=["diffusers", "Flux"])
-        )
-    assert says in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_folder_of_a_unet(tmp_path: Path) -> None:
-    """Stable Diffusion 1.5 has no transformer."""
-    (tmp_path / "model_index.json").write_text(json.dumps({"unet": ["diffusers", "UNet2DConditionModel"]}))
-    with pytest.raises(BadInput, match="names no transformer"):
-        load_pipeline(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("what", "kind", "says"),
     [
@@ -271,7 +223,13 @@ def test_folder_of_a_unet(tmp_path: Path) -> None:
         ({"model_type": "gpt2", "name": "mine"}, BadInput, "mine is no diffusion model"),
         ("flux.3-dev", NotFound, "flux.2-dev"),
         (3, BadInput, "not a int"),
-        ({"_class_name": "UNet2DConditionModel"}, BadInput, "UNet2DConditionModel"),
+        ({"_class_name": "UNet2DConditionModel"}, BadInput, "'UNet2DConditionModel': U-Nets are not covered"),
+        ({"_class_name": "SD3Transformer2DModel", "qk_norm": ["rms_norm"]}, BadInput, "qk_norm is"),
+        (
+            {"_class_name": "LatteTransformer3DModel", "num_layers": 1e9},
+            BadInput,
+            "num_layers is 1e+09, beyond the limit",
+        ),
     ],
 )
 def test_bad_input(what: object, kind: type[Exception], says: str) -> None:

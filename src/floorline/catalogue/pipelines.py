@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from floorline.autoencoder import Autoencoder
-from floorline.catalogue.load import from_catalogue, from_path, hub_config, load_model, model_entry, place, read_json
+from floorline.catalogue.load import from_catalogue, hub_config, load_model, model_entry, place
+from floorline.catalogue.pipeline_folders import DENOISER, is_pipeline, read_folder, tokens
 from floorline.catalogue.spelling import find, names
-from floorline.errors import BadInput, NotFound, near
+from floorline.catalogue.u_nets import refuse
+from floorline.catalogue.untold import FIRST_IMAGE, IMAGE_ENCODER, lacking, said
+from floorline.errors import NotFound, near
 from floorline.huggingface.autoencoders import CLASSES
 from floorline.huggingface.autoencoders.read import read
-from floorline.num import Num
-from floorline.pipeline import Pipeline, TextEncoder
+from floorline.pipeline import Pipeline, TextEncoder, diffusion
 from floorline.transformer import Transformer
 
 AUTOENCODERS = Path(__file__).parent / "autoencoders"
-INDEX = "model_index.json"
-STEPS, PASSES = 50.0, 1.0
+USUAL: Mapping[str, Any] = {"steps": 50.0, "passes": 1.0, "format": None, "text_encoders": ()}
 """Where no pipeline of the catalogue has that class."""
+OTHERS = {"wan2.2-t2v-a14b": ("transformer_2",), "wan2.2-i2v-a14b": ("transformer_2",)}
+"""Denoisers of the catalogue's pipelines beside the first, of the same configuration: one for much noise, one for little
+(Wan-Video/Wan2.2, wan/configs/wan_t2v_A14B.py, ``high_noise_checkpoint`` and ``low_noise_checkpoint``)."""
+UNCOUNTED = {"wan2.1-i2v-14b": (IMAGE_ENCODER, FIRST_IMAGE), "wan2.2-i2v-a14b": (FIRST_IMAGE,)}
+"""What they do besides, in words (diffusers 0.42, pipelines/wan/pipeline_wan_i2v.py, ``encode_image`` and ``prepare_latents``)."""
 
 
 def load_pipeline(what: object) -> Pipeline:
@@ -31,7 +38,15 @@ def load_pipeline(what: object) -> Pipeline:
 
     A denoiser by itself, a Transformer or a ``config.json``, has neither encoders of the text nor an autoencoder.
 
-    raises NotFound (status 3) for a name that nobody knows, BadInput (status 2) for what is no diffusion model
+    What a folder needs: ``transformer/config.json``, and nothing else. From ``model_index.json`` come the parts that there are;
+    without it they are those that lie there. Of each part its ``config.json`` is read: ``transformer_2`` and further ones, which
+    share the steps and must have the same sizes; every ``text_encoder``; ``vae``, which says how many pixels and frames a latent
+    has, and whose channels must be the denoiser's. A part that is named and not there, or that nothing reads, is in
+    ``uncounted``. Weights are not needed, and no folder tells steps and guidance: those of the nearest pipeline in the catalogue
+    are taken, or 50 steps of one pass, and are in ``assumed``.
+
+    raises NotFound (status 3) for a name that nobody knows, BadInput (status 2) for what is no diffusion transformer, such as a
+    U-Net, or for a folder whose parts do not belong together
 
     >>> flux = load_pipeline("flux.1-dev")
     >>> [text.model.name for text in flux.texts], flux.steps, flux.passes
@@ -44,8 +59,12 @@ def load_pipeline(what: object) -> Pipeline:
     text = os.fspath(what) if isinstance(what, (str, os.PathLike)) else ""
     folder = place_of(text)
     if folder is not None:
-        return from_folder(folder, text if folder != place(text) else "")
-    model = load_model(what)
+        return read_folder(folder, folder.resolve().name if folder == place(text) else text, akin)
+    try:
+        model = load_model(what)
+    except NotFound:
+        refuse(text)
+        raise
     return pipeline(model.name) if of_catalogue(model) else by_itself(model)
 
 
@@ -60,8 +79,8 @@ def place_of(text: str) -> Path | None:
     path = place(text)
     if path is None and find(text) is None and text.count("/") == 1:
         config = hub_config(text)
-        path = None if config is None else config.parent.parent
-    return path if path is not None and (path / INDEX).is_file() else None
+        path = None if config is None else config.parent.parent if config.parent.name == DENOISER else config.parent
+    return path if path is not None and is_pipeline(path) else None
 
 
 def of_catalogue(model: Transformer) -> bool:
@@ -76,26 +95,20 @@ def of_catalogue(model: Transformer) -> bool:
 def pipeline(name: str) -> Pipeline:
     """A pipeline of the catalogue by its name."""
     entry = model_entry(name)["pipeline"]
-    texts = (TextEncoder(from_catalogue(each["model"]), tokens(each)) for each in entry["text_encoders"])
+    denoiser, autoencoder = from_catalogue(name), known_autoencoder(entry["autoencoder"])
+    texts = tuple(TextEncoder(from_catalogue(each["model"]), tokens(each)) for each in entry["text_encoders"])
     return Pipeline(
         name,
-        diffusion(from_catalogue(name)),
-        tuple(texts),
-        known_autoencoder(entry["autoencoder"]),
+        denoiser,
+        texts,
+        autoencoder,
         float(entry["steps"]),
         float(entry["passes"]),
         entry["format"],
         entry["source"],
+        tuple(replace(denoiser, name=f"{name} {other}") for other in OTHERS.get(name, ())),
+        (*lacking(denoiser, texts, autoencoder), *UNCOUNTED.get(name, ())),
     )
-
-
-def tokens(text: Mapping[str, Any]) -> Num | None:
-    """Tokens that an encoder of an entry reads; None where they are the denoiser's.
-
-    >>> tokens({"model": "clip", "tokens": 77}), tokens({"model": "t5"})
-    (77.0, None)
-    """
-    return float(text["tokens"]) if "tokens" in text else None
 
 
 def by_itself(model: Transformer) -> Pipeline:
@@ -103,28 +116,32 @@ def by_itself(model: Transformer) -> Pipeline:
 
     raises BadInput for what is no diffusion model
     """
-    like = akin(diffusion(model).config)
-    steps, passes = (like["steps"], like["passes"]) if like else (STEPS, PASSES)
+    best, like = akin(diffusion(model).config)
     return Pipeline(
-        model.name, model, steps=float(steps), passes=float(passes), format=model.format, source=model.source
+        model.name,
+        model,
+        steps=float(like["steps"]),
+        passes=float(like["passes"]),
+        format=model.format,
+        source=model.source,
+        uncounted=tuple(lacking(model, (), None)),
+        assumed=said(like["steps"], like["passes"], best),
     )
 
 
-def diffusion(model: Transformer) -> Transformer:
-    """The same model.
+def akin(config: Mapping[str, Any], others: int = 0) -> tuple[str, Mapping[str, Any]]:
+    """The catalogue's pipeline whose denoiser has the class of a configuration and most of its values, its name first; "" and what
+    is usual without any.
 
-    raises BadInput where it denoises nothing
+    others  denoisers beside that one; of equals the pipeline with as many counts
     """
-    if model.latent is None:
-        raise BadInput(f"{model.name} is no diffusion model; expected one such as flux.1-dev")
-    return model
-
-
-def akin(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The catalogue's pipeline whose denoiser has the class of a configuration and most of its values; None without any."""
     found = denoisers().get(kind(config), ())
-    best = max(found, key=lambda name: shared(model_entry(name)["config"], config), default=None)
-    return None if best is None else model_entry(best)["pipeline"]
+
+    def nearness(name: str) -> tuple[int, bool]:
+        return shared(model_entry(name)["config"], config), len(OTHERS.get(name, ())) == others
+
+    best = max(found, key=nearness, default="")
+    return best, model_entry(best)["pipeline"] if best else USUAL
 
 
 def kind(config: Mapping[str, Any]) -> str:
@@ -159,71 +176,6 @@ def denoisers() -> Mapping[str, tuple[str, ...]]:
 def pipelines() -> tuple[str, ...]:
     """Names of the catalogue's pipelines: of all models that come with one."""
     return tuple(name for name in names() if "pipeline" in model_entry(name))
-
-
-def from_folder(folder: Path, name: str = "") -> Pipeline:
-    """A pipeline from a folder as diffusers lays it out; its scheduler is not read.
-
-    name  what to call it; left out, as the folder
-
-    raises BadInput where a part that the index names has no configuration
-    """
-    index, name = read_json(folder / INDEX), name or folder.resolve().name
-    if not isinstance(index, Mapping) or "transformer" not in index:
-        raise BadInput(f"{folder / INDEX}: names no transformer; expected the pipeline of a diffusion transformer")
-    denoiser = diffusion(from_path(part(folder, "transformer"), name))
-    like = akin(denoiser.config) or {"text_encoders": (), "steps": STEPS, "passes": PASSES, "format": denoiser.format}
-    return Pipeline(
-        name,
-        denoiser,
-        encoders(folder, index, like["text_encoders"]),
-        own_autoencoder(folder, name) if used(index, "vae") else None,
-        float(like["steps"]),
-        float(like["passes"]),
-        like["format"],
-        str(folder),
-    )
-
-
-def used(index: Mapping[str, Any], key: str) -> bool:
-    """Whether a pipeline has a part; one that it may have and does not is two nulls.
-
-    >>> used({"vae": ["diffusers", "AutoencoderKL"]}, "vae"), used({"text_encoder_3": [None, None]}, "text_encoder_3")
-    (True, False)
-    """
-    value = index.get(key)
-    return isinstance(value, (list, tuple)) and any(value)
-
-
-def part(folder: Path, key: str) -> Path:
-    """The configuration of a part.
-
-    raises BadInput where there is none
-    """
-    path = folder / key / "config.json"
-    if not path.is_file():
-        raise BadInput(f"{folder}: holds no {key}/config.json; expected one, since {INDEX} names the part {key}")
-    return path
-
-
-def encoders(folder: Path, index: Mapping[str, Any], like: tuple[Mapping[str, Any], ...]) -> tuple[TextEncoder, ...]:
-    """The encoders of the text, in the order of their names.
-
-    like  those of the catalogue's pipeline of that class; as many as here read as many tokens as here
-    """
-    keys = sorted(key for key in index if key.startswith("text_encoder") and used(index, key))
-    models = [from_path(part(folder, key), key) for key in keys]
-    if len(models) == len(like):
-        return tuple(TextEncoder(model, tokens(each)) for model, each in zip(models, like, strict=True))
-    return tuple(TextEncoder(m, m.max_positions if m.learned_positions else None) for m in models)
-
-
-def own_autoencoder(folder: Path, name: str) -> Autoencoder | None:
-    """The autoencoder of a folder; None where its class is not known."""
-    path = part(folder, "vae")
-    values = read_json(path)
-    known = not isinstance(values, Mapping) or values.get("_class_name") in CLASSES
-    return read(values, f"{name}'s vae", str(path)) if known else None
 
 
 def known_autoencoder(name: str | None) -> Autoencoder | None:
