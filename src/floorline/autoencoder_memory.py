@@ -10,7 +10,7 @@ from floorline.convolution import Convolution
 from floorline.footprints import framework_bytes
 from floorline.letters import Product
 from floorline.memory import Memory, activation_bytes, weight_bytes
-from floorline.num import Num, largest, number, total
+from floorline.num import Num, largest, number, total, where
 from floorline.specs.footprint import Footprint
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
@@ -49,11 +49,16 @@ def autoencoder_memory(
     step = replace(runs[0][1], model=model)
     return Memory(
         weights=number(weight_bytes(step)),
-        kv_cache=number(largest(kept_frames(s) for _, s in runs) if cuts.frames.keeps else 0.0),
-        activations=number(largest(activation_bytes(s, fusion) for _, s in runs)),
+        kv_cache=number(largest(made(often) * kept_frames(s) for often, s in runs) if cuts.frames.keeps else 0.0),
+        activations=number(largest(made(often) * activation_bytes(s, fusion) for often, s in runs)),
         workspace=engine.workspace,
         framework=number(framework_bytes(step, engine)),
     )
+
+
+def made(often: Num) -> Num:
+    """1 where a run is made at all, else 0: arrays have runs that some of their points do not make."""
+    return where(number(often) > 0.0, 1.0, 0.0)
 
 
 def kept_frames(step: Step) -> Num:

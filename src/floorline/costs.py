@@ -13,6 +13,7 @@ from floorline.formulas.cost import dollars_per_million_tokens, energy_per_token
 from floorline.num import Num
 from floorline.phases import Time
 from floorline.result import Result
+from floorline.specs.accelerator import Accelerator
 from floorline.specs.fields import check, spec
 from floorline.specs.workload import Generate, Serve
 
@@ -131,7 +132,7 @@ def cost(e: Estimate, rates: Rates | None = None) -> Cost:
             found[f"{name}_usd"] = each(time, partial(dollars_per_million_tokens, devices, price, **shared))
         if power is not None:
             found[f"{name}_j"] = each(time, partial(energy_per_token, devices, power, tokens=tokens))
-    return Cost(made, source(e, "price", asked.price), source(e, "tdp", asked.power), **found)
+    return Cost(made, source(device, "price", asked.price), source(device, "tdp", asked.power), **found)
 
 
 def parts(e: Estimate) -> list[tuple[str, Time, Num]]:
@@ -153,11 +154,11 @@ def each(time: Time, amount: Callable[[Num], Num]) -> Each:
     return Each(by.floor, by.serial, by.expected, by.low, by.high)
 
 
-def source(e: Estimate, figure: str, given: Num | None) -> str:
+def source(device: Accelerator, figure: str, given: Num | None) -> str:
     """Where a rate is from."""
     if given is not None:
         return "given"
-    known = e.cluster.accelerator.figures.get(figure)
+    known = device.figures.get(figure)
     if known is None:
-        return "" if getattr(e.cluster.accelerator, figure) is None else "the accelerator's"
+        return "" if getattr(device, figure) is None else "the accelerator's"
     return "power limit" if figure == "tdp" else f"catalogue, {known.get('date', 'undated')}"

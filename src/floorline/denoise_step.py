@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from floorline.errors import BadInput
-from floorline.formulas.latents import latent_frames, latent_side, patches_along
+from floorline.formulas.latents import denoised_frames, latent_side, patches_along
 from floorline.num import Num, all_true, ceil, number
 from floorline.specs.latent import Latent
 from floorline.specs.parallelism import Parallelism
@@ -59,7 +59,7 @@ def grid(model: Transformer, workload: Denoise | Train) -> Grid:
     raises BadInput where a side is shorter than one token
     """
     own = latent_of(model)
-    frames = latent_frames(given(workload.frames, own.length), own.frames, own.first)
+    frames = denoised_frames(given(workload.frames, own.length), own.frames)
     height = latent_side(given(workload.height, own.height), own.down)
     width = latent_side(given(workload.width, own.width), own.down)
     found = Grid(
@@ -77,6 +77,27 @@ def grid(model: Transformer, workload: Denoise | Train) -> Grid:
             f"{model.name}: a token is {least:g} × {least:g} pixels; expected a height and width of at least {least:g}"
         )
     return found
+
+
+def suits(model: Transformer, workload: Denoise | Train) -> None:
+    """Whether a model can make what is asked for.
+
+    raises BadInput for frames of a model that makes pictures, and for a text that nothing reads
+    """
+    own = latent_of(model)
+    still = own.length * own.frames * own.patch_frames == 1.0
+    if still and not all_true(number(given(workload.frames, 1.0)) == 1.0):
+        raise BadInput(
+            f"{model.name} makes pictures, which have one frame; expected no --frames, or a model that makes videos"
+        )
+    if own.text == 0.0 and not all_true(number(given(workload.text_tokens, 0.0)) == 0.0):
+        raise BadInput(f"{model.name} reads no text; expected no --text-tokens")
+
+
+def made_frames(model: Transformer, found: Grid) -> Num:
+    """Frames of the video that latent frames become [-]."""
+    own = latent_of(model)
+    return (found.frames - own.first) * own.frames + own.first
 
 
 def sizes(found: Grid) -> dict[str, Num]:

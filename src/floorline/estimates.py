@@ -319,10 +319,14 @@ def estimate(
         )
     if isinstance(engine, Trainer) or recipe is not None:
         raise BadInput(f"a recipe or a framework that trains goes with Train, and this is {type(workload).__name__}")
-    made = load_model(model)
+    made, software = load_model(model), load_engine(engine)
+    if made.latent is not None or software.makes == "pictures":
+        what = f"{made.name} denoises" if made.latent is not None else f"engine {software.name!r} makes"
+        raise BadInput(
+            f"{what} pictures, and this is {type(workload).__name__}; expected Denoise or Train of such a model"
+        )
     plan = parallelism or Parallelism()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(made.format)
-    software = load_engine(engine)
     budget = software.footprint.step_tokens if max_num_batched_tokens is None else max_num_batched_tokens
     found = load_cluster(cluster, plan.devices)
     return inferred(made, workload, found, plan, formats, assumptions or Assumptions(), software, budget)

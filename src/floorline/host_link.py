@@ -15,5 +15,10 @@ HOST_LINK = 25e9
 
 def host_rate(device: Accelerator) -> Num:
     """What a device sends to its host, one direction [B/s]."""
+    return host_link(device) * HOST_SHARE
+
+
+def host_link(device: Accelerator) -> Num:
+    """The bandwidth of the link between a device and its host, as its data sheet has it [B/s]."""
     links = [link.bandwidth for link in device.links if link.host]
-    return links[0] * HOST_SHARE if links else HOST_LINK
+    return links[0] if links else HOST_LINK / HOST_SHARE

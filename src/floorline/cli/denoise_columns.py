@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from floorline.cli.denoise_advice import missing
 from floorline.cli.output import bold, note, scalar, table
 from floorline.denoising.estimate import DenoiseEstimate
+from floorline.errors import Infeasible
 from floorline.units import gib, integer, seconds
 
 Row = Callable[[DenoiseEstimate], float | None]
@@ -43,16 +45,16 @@ def rate(value: float) -> str:
 FACTORS: dict[str, tuple[Row, Callable[[float], str]]] = {
     "passes": (passes, integer),
     "FLOP of a pass": (flops_of_a_pass, lambda value: f"{value / 1e12:.4g} TFLOP"),
-    "FLOP/s reached": (reached, rate),
+    "FLOP/s, all devices": (reached, rate),
     "all steps": (lambda e: scalar(e.denoising.usual), seconds),
     "text": (lambda e: None if e.encoding is None else scalar(e.encoding.usual), seconds),
     "pixels": (lambda e: None if e.decoding is None else scalar(e.decoding.usual), seconds),
-    "weights moving": (lambda e: scalar(e.moving_s) or None, seconds),
+    "weights moving": (lambda e: None if e.copying is None else scalar(e.copying.usual), seconds),
     "whole": (lambda e: scalar(e.latency.usual), seconds),
 }
 """Why one takes longer: passes × FLOP of a pass ÷ FLOP/s are all steps; these, the text and the pixels are the whole."""
 FIGURES: dict[str, Callable[[DenoiseEstimate], str]] = {
-    "parameters": lambda e: integer(scalar(e.pipeline.denoiser.parameter_count().total)),
+    "parameters of the denoiser": lambda e: integer(scalar(e.pipeline.denoiser.parameter_count().total)),
     "devices": lambda e: integer(scalar(e.plan.devices)),
     "tokens of a picture": lambda e: integer(scalar(e.grid.tokens)),
     "tokens of the text": lambda e: integer(scalar(e.grid.text)),
@@ -61,9 +63,13 @@ FIGURES: dict[str, Callable[[DenoiseEstimate], str]] = {
 
 
 def show_columns(columns: Sequence[tuple[str, DenoiseEstimate]]) -> None:
-    """A column for each estimate; factors are against the first."""
-    print(bold("side by side; a factor is so many times the first column's"))
-    found = [e for _, e in columns]
+    """A column for each estimate; factors are against the first; what breaks a rule is told below.
+
+    raises Infeasible where all of them break one
+    """
+    found = [e for _, e in columns if not e.reason]
+    if not found:
+        raise Infeasible(columns[0][1].reason)
     rows = [[name, *(of(e) for e in found)] for name, of in FIGURES.items()]
     rows = [row for row in rows if row[0] != "devices" or len(set(row[1:])) > 1]
     for name, (of, words) in FACTORS.items():
@@ -75,8 +81,16 @@ def show_columns(columns: Sequence[tuple[str, DenoiseEstimate]]) -> None:
     rows.append(["attention of a step", *(share(attention(e)) for e in found)])
     rows.append(["memory", *(gib(scalar(e.memory.total)) for e in found)])
     rows.append(["fits", *("yes" if e.fits() else "no" for e in found)])
-    print(table(["", *(name for name, _ in columns)], rows))
-    note("all steps = passes × FLOP of a pass ÷ FLOP/s reached; whole = all steps + text + pixels")
+    print(bold("side by side; a factor is so many times the first column's"))
+    print(table(["", *(name for name, e in columns if not e.reason)], rows))
+    for name, e in columns:
+        if e.reason:
+            note(f"{name}: {e.reason}")
+        for part in missing(e):
+            note(f"{name}: {part} not in it")
+        if not e.reason and e.step.expectation is None:
+            note(f"{name}: no model of {e.cluster.accelerator.name}'s kernels is known; its times are serial ones")
+    note("all steps = passes × FLOP of a pass ÷ FLOP/s; whole = text + all steps + pixels + weights moving")
 
 
 def against(first: float | None, value: float | None, words: Callable[[float], str]) -> str:

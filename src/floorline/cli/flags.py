@@ -14,11 +14,12 @@ from floorline.num import Num
 from floorline.ranges import scalar, values
 from floorline.specs.assumptions import Assumptions
 from floorline.specs.cluster import Cluster
+from floorline.specs.denoise_plan import DenoisePlan
 from floorline.specs.fields import check_choice, checked
 from floorline.specs.parallelism import DEVICES, Parallelism
 from floorline.specs.precision import FORMATS, Precision
 from floorline.specs.recipe import Recipe
-from floorline.specs.workload import Decode, Generate, Serve, Train
+from floorline.specs.workload import Decode, Denoise, Generate, Serve, Train
 from floorline.transformer import Transformer
 from floorline.units import parse
 
@@ -139,7 +140,7 @@ def plain_number(text: str) -> float | None:
 
 FLAG_NAMES: dict[str, str] = {
     f.name: f.metadata["aliases"][0]
-    for spec in (Train, Recipe, Generate, Decode, Serve, Parallelism, Precision)
+    for spec in (Train, Recipe, Generate, Decode, Serve, Denoise, DenoisePlan, Parallelism, Precision)
     for f in fields(spec)
     if f.metadata.get("aliases")
 }

@@ -7,6 +7,7 @@ from floorline.cli.flags import build, fusion, of_spec, whole
 from floorline.cli.model import JSON, MODEL, READ, load
 from floorline.cli.output import bold, note, print_json, scalar, table
 from floorline.counts import Count, count
+from floorline.denoise_step import suits
 from floorline.errors import BadInput
 from floorline.feasible import hold
 from floorline.implementations import FUSIONS
@@ -117,11 +118,13 @@ def picture(made: Transformer, given: Given, batch: float) -> Denoise | Train:
     asked = {name: given[name] for name in PICTURE if given[name] is not None}
     if not given["backward"]:
         work: Denoise = build(Denoise, {**asked, "batch": repr(batch)})
+        suits(made, work)
         return work
     if asked.pop("passes", None):
         raise BadInput("--guidance-passes goes with inference; a training step has one pass: leave it out")
     shares = whole(given, "dp", 1.0) or 1.0
     trained: Train = build(Train, {**asked, "micro_batch": repr(max(batch / shares, 1.0)), "global_batch": repr(batch)})
+    suits(made, trained)
     return resolved(made, trained)
 
 

@@ -6,7 +6,7 @@ from floorline.cli.command import Flag, Given
 from floorline.cli.flags import SYNONYMS, build, of_spec, plain_number
 from floorline.cli.output import scalar
 from floorline.errors import BadInput
-from floorline.formulas.latents import latent_frames, latent_side, patches_along
+from floorline.formulas.latents import denoised_frames, latent_side, patches_along
 from floorline.num import Num, ceil, number
 from floorline.specs.fields import PIXELS
 from floorline.specs.latent import Latent
@@ -80,7 +80,7 @@ def of_pixels(given: Given) -> tuple[Num, Num, Num]:
     if given.get("frames_down") is not None:
         said["frames"] = given["frames_down"]
     own: Latent = build(Latent, {**said, "first": "1" if given.get("first") else "0"})
-    along = ceil(latent_frames(frames, own.frames, own.first) / own.patch_frames)
+    along = ceil(denoised_frames(frames, own.frames) / own.patch_frames)
     tall, wide = (patches_along(latent_side(side, own.down), own.patch, own.filled) for side in (height, width))
     if not (tall >= 1.0 and wide >= 1.0):
         least = scalar(own.down * own.patch)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from floorline.autoencoder_memory import autoencoder_memory
-from floorline.autoencoder_step import DECODE, Clip, autoencoder_runs
+from floorline.autoencoder_step import DECODE
 from floorline.catalogue.clusters import load_cluster
-from floorline.catalogue.engines import load_engine
+from floorline.catalogue.engines import engines, load_engine
 from floorline.catalogue.pipelines import load_pipeline
-from floorline.denoise_step import Grid, given, grid, step_of
+from floorline.denoise_step import Grid, given, grid, suits
+from floorline.denoising.choices import best, choices, side_by_side
+from floorline.denoising.copies import copying
 from floorline.denoising.memory import DenoiseMemory, Part, framework, part
-from floorline.denoising.patches import patch_step, sending_time, stale_bytes
-from floorline.denoising.rules import RULES, check, most_heads
-from floorline.denoising.splits import parallelism
-from floorline.host_link import host_rate
+from floorline.denoising.patches import patch_step, sending_time, stale_bytes, waiting_time
+from floorline.denoising.rules import RULES, check
+from floorline.denoising.steps import beside, clip_of, denoise_step, filled, pixel_runs, text_steps
+from floorline.errors import BadInput
 from floorline.launches import Launch, launches
-from floorline.num import Num, ceil, maximum, number
+from floorline.memory import activation_bytes
+from floorline.num import Num, maximum, minimum, where
 from floorline.phases import Phase, Time
 from floorline.pipeline import Pipeline
 from floorline.result import Result, exact
@@ -32,8 +35,8 @@ from floorline.specs.denoise_plan import DenoisePlan
 from floorline.specs.engine import Engine
 from floorline.specs.parallelism import Parallelism
 from floorline.specs.precision import Precision
-from floorline.specs.workload import Denoise, Encode
-from floorline.step import Step, single
+from floorline.specs.workload import Denoise
+from floorline.step import Step
 from floorline.tensor import WEIGHT
 
 if TYPE_CHECKING:
@@ -79,8 +82,9 @@ class DenoiseEstimate(Result):
 
     @property
     def steps(self) -> Num:
-        """Steps that compute something, others taking an earlier one's result [-]."""
-        return given(self.workload.steps, self.pipeline.steps) * (1.0 - self.workload.reused)
+        """Steps that compute something, others taking an earlier one's result: the first one at least [-]."""
+        asked = given(self.workload.steps, self.pipeline.steps)
+        return maximum(asked * (1.0 - self.workload.reused), minimum(asked, 1.0))
 
     @property
     def patched_steps(self) -> Num:
@@ -88,14 +92,20 @@ class DenoiseEstimate(Result):
         return 0.0 if self.patch is None else maximum(self.steps - self.plan.warmup, 0.0)
 
     @cached_property
+    def handing(self) -> Num:
+        """What stages of a patch pipeline hand on in a step, hidden behind other patches at best [s]."""
+        return 0.0 if self.patch is None else sending_time(self.patch.step, self.cluster, self.plan)
+
+    @cached_property
     def denoising(self) -> Time:
         """All steps together."""
         if self.patch is None:
             return times(self.step.time, self.steps)
-        whole, patched = self.steps - self.patched_steps, self.patched_steps
-        sent = sending_time(self.patch.step, self.cluster, self.plan)
-        each = plus(self.patch.time, sent)
-        return Time.made(lambda a, b: a * whole + b * patched, self.step.time, each)
+        patched, waiting = self.patch.time, waiting_time(self.plan)
+        sent = Time(0.0, self.handing, *(self.handing + waiting for _ in range(3)))
+        each = replace(joined(patched, sent), floor=maximum(patched.floor, self.handing))
+        whole, often = self.steps - self.patched_steps, self.patched_steps
+        return Time.made(lambda a, b: a * whole + b * often, self.step.time, each)
 
     @property
     def step_time(self) -> Time:
@@ -105,31 +115,29 @@ class DenoiseEstimate(Result):
     @cached_property
     def encoding(self) -> Time | None:
         """All encoders of the text, one after another."""
-        return Time.made(lambda *each: sum(each), *(phase.time for phase in self.texts)) if self.texts else None
+        return joined(*(phase.time for phase in self.texts)) if self.texts else None
 
     @cached_property
     def decoding(self) -> Time | None:
         """From latents to pixels."""
-        if not self.pixels:
-            return None
-        return Time.made(lambda *each: sum(each), *(times(phase.time, often) for often, phase in self.pixels))
+        return joined(*(times(phase.time, often) for often, phase in self.pixels)) if self.pixels else None
 
     @cached_property
-    def moving_s(self) -> Num:
-        """Weights that come from the host's memory [s]."""
-        parts = self.memory.parts
-        rate = host_rate(self.cluster.accelerator)
-        if self.workload.offload == "none":
-            return 0.0
-        once = sum(p.weights for p in parts) / rate
-        again = next(p.weights for p in parts if p.name == self.pipeline.denoiser.name) / rate
-        return once + (again * (self.steps - 1.0) if self.workload.offload == "layers" else 0.0)
+    def copying(self) -> Time | None:
+        """Weights that come from the host's memory and go back; None where all stay on the device."""
+        kind = self.workload.offload
+        if kind == "none":
+            return None
+        denoiser, device = self.pipeline.denoiser.name, self.cluster.accelerator
+        return copying(self.memory.parts, denoiser, self.steps, kind, device)
 
     @cached_property
     def latency(self) -> Time:
-        """From the text to the pixels of the whole batch."""
-        parts = [self.denoising, *(t for t in (self.encoding, self.decoding) if t)]
-        return plus(Time.made(lambda *each: sum(each), *parts), self.moving_s)
+        """From the text to the pixels of the whole batch; at best copies from the host are hidden behind the rest."""
+        rest = joined(*(t for t in (self.encoding, self.denoising, self.decoding) if t is not None))
+        if self.copying is None:
+            return rest
+        return replace(joined(rest, self.copying), floor=maximum(rest.floor, self.copying.floor))
 
     @property
     def pictures_per_s(self) -> dict[str, Num | None]:
@@ -142,18 +150,27 @@ class DenoiseEstimate(Result):
     def breakdown(self) -> dict[str, Num]:
         """Where the time goes: text, steps, pixels, weights that come from the host [s]; by the expected times, or the serial
         ones where a kind of kernel has no model."""
-        found = {"text": self.encoding, "denoising": self.denoising, "pixels": self.decoding}
-        return {name: 0.0 if time is None else time.usual for name, time in found.items()} | {"moving": self.moving_s}
+        found = {"text": self.encoding, "denoising": self.denoising, "pixels": self.decoding, "moving": self.copying}
+        return {name: 0.0 if time is None else time.usual for name, time in found.items()}
 
     @property
     def kinds(self) -> dict[str, Num]:
-        """A denoising step by kind of kernel [s]: matmul, attention, element-wise, collectives, host; none where nothing is
-        expected."""
-        found = (self.patch or self.step).expectation
-        if found is None:
-            return {}
-        named = {KINDS.get(kind, kind): share.seconds for kind, share in found.kinds.items()}
-        return {**named, "host": found.host}
+        """A denoising step by kind of kernel [s]: matmul, attention, element-wise, collectives, what stages hand on, host; the mean
+        of the steps that compute something; none where nothing is expected."""
+        phases = [(self.step, self.steps - self.patched_steps)]
+        phases += [(self.patch, self.patched_steps)] if self.patch is not None else []
+        found: dict[str, Num] = {}
+        for phase, often in phases:
+            expectation = phase.expectation
+            if expectation is None:
+                return {}
+            each = {kind: share.seconds for kind, share in expectation.kinds.items()}
+            for kind, seconds in (*each.items(), ("host", expectation.host)):
+                name = KINDS.get(kind, kind)
+                found[name] = found.get(name, 0.0) + seconds * often / self.steps
+        if self.patch is not None:
+            found["handed on"] = (self.handing + waiting_time(self.plan)) * self.patched_steps / self.steps
+        return found
 
     @property
     def mfu(self) -> Num | None:
@@ -163,15 +180,25 @@ class DenoiseEstimate(Result):
     @cached_property
     def memory(self) -> DenoiseMemory:
         """Memory of one device."""
-        fusion, own = self.assumptions.fusion, (self.patch or self.step).step
-        stages = replace(own, parallelism=replace(own.parallelism, pp=self.plan.patches))
-        denoiser = part(self.pipeline.denoiser.name, stages, fusion)
-        parts = [denoiser, *(part(phase.step.model.name, phase.step, fusion) for phase in self.texts)]
+        fusion = self.assumptions.fusion
+        others = (replace(self.denoiser, name=other.name, activations=0.0) for other in self.pipeline.others)
+        parts = [self.denoiser, *others, *(part(phase.step.model.name, phase.step, fusion) for phase in self.texts)]
         if self.pipeline.autoencoder is not None:
             parts.append(self.autoencoder)
+        around, own = self.engine.footprint, self.step.step
         stale = stale_bytes(own, self.plan)
-        around = self.engine.footprint
         return DenoiseMemory(tuple(parts), stale, self.workload.offload, framework(own, around), around.workspace)
+
+    @property
+    def denoiser(self) -> Part:
+        """The denoiser on a device: its stage's layers, and the larger of its steps, over a patch or over whole pictures."""
+        name, fusion, own = self.pipeline.denoiser.name, self.assumptions.fusion, self.step.step
+        if self.patch is None:
+            return part(name, own, fusion)
+        staged = replace(own, parallelism=replace(own.parallelism, pp=self.plan.patches))
+        whole, patch = part(name, staged, fusion), activation_bytes(self.patch.step, fusion)
+        never = np.asarray(self.steps - self.patched_steps) == 0.0
+        return replace(whole, activations=where(never, patch, maximum(whole.activations, patch)))
 
     @property
     def autoencoder(self) -> Part:
@@ -181,13 +208,18 @@ class DenoiseEstimate(Result):
         found = autoencoder_memory(
             own,
             DECODE,
-            clip_of(self.workload, self.plan),
+            clip_of(self.pipeline, self.workload, self.grid, self.plan),
             tile=self.workload.tiling == "yes",
             fusion=self.assumptions.fusion,
-            precision=self.precision,
+            precision=self.beside,
         )
-        weights = own.parameters * self.precision.bytes(WEIGHT)
+        weights = own.parameters * self.beside.bytes(WEIGHT)
         return Part("autoencoder", weights, found.activations + found.kv_cache, weights)
+
+    @property
+    def beside(self) -> Precision:
+        """Formats of the text's encoders and of the autoencoder."""
+        return beside(self.precision, self.pipeline.format)
 
     @cached_property
     def work(self) -> dict[str, Num]:
@@ -248,9 +280,9 @@ def times(time: Time, factor: Num) -> Time:
     return Time.made(lambda t: t * factor, time)
 
 
-def plus(time: Time, seconds: Num) -> Time:
-    """A time and something that is known exactly, or assumed."""
-    return Time.made(lambda t: t + seconds, time)
+def joined(*several: Time) -> Time:
+    """Times one after another."""
+    return Time.made(lambda *each: sum(each), *several)
 
 
 def estimate_denoising(
@@ -268,7 +300,7 @@ def estimate_denoising(
     model      a Pipeline, a name of the catalogue, a folder of diffusers, a transformer's configuration
     workload   what is left out is as the model's pipeline has it
     cluster    from ``load_cluster``, or a name: as many of it as the plan takes
-    plan       degrees; the default is one device
+    plan       degrees; the default shares a picture over all devices of the cluster, in the way that is expected first
     precision  formats; the default is the pipeline's own
     engine     the software, or its name; default: diffusers, eager
     raises     BadInput for values that make no sense; a plan that breaks a rule is nan with a reason instead
@@ -281,13 +313,53 @@ def estimate_denoising(
     True
     """
     pipeline = load_pipeline(model)
-    split = plan or DenoisePlan()
+    software, assumed = paints(load_engine(engine or USUAL_ENGINE)), assumptions or Assumptions()
     formats = Precision.of(precision) if isinstance(precision, str) else precision or Precision.of(pipeline.format)
-    software, assumed = load_engine(engine or USUAL_ENGINE), assumptions or Assumptions()
-    machine = load_cluster(cluster, split.devices)
+    suits(pipeline.denoiser, workload)
     found = grid(pipeline.denoiser, workload)
     asked = filled(pipeline, workload, found)
-    feasible, index, values = check(pipeline.denoiser, found, given(asked.passes, 1.0), split, machine.devices)
+
+    def priced(split: DenoisePlan) -> DenoiseEstimate:
+        return of_plan(pipeline, asked, load_cluster(cluster, split.devices), split, formats, assumed, software, found)
+
+    return priced(plan if plan is not None else split_of(pipeline, asked, cluster, priced))
+
+
+def split_of(
+    pipeline: Pipeline,
+    asked: Denoise,
+    cluster: Cluster | str,
+    priced: Callable[[DenoisePlan], DenoiseEstimate],
+) -> DenoisePlan:
+    """The split where none is named: one device, or the way of sharing a picture over all of them that is expected first.
+
+    raises BadInput where devices are an array
+    """
+    devices = cluster.devices if isinstance(cluster, Cluster) else 1.0
+    if np.ndim(devices):
+        raise BadInput("devices are an array and no plan is given; expected plan=DenoisePlan(ulysses=...) beside them")
+    if float(devices) == 1.0:
+        return DenoisePlan()
+    plans = choices(pipeline.denoiser, float(devices), given(asked.passes, pipeline.passes))
+    if any(np.ndim(getattr(asked, f.name)) for f in fields(asked)):
+        return plans[0]
+    several = priced(side_by_side(plans))
+    return plans[best(several.latency.usual, several.fits())]
+
+
+def of_plan(
+    pipeline: Pipeline,
+    asked: Denoise,
+    machine: Cluster,
+    split: DenoisePlan,
+    formats: Precision,
+    assumed: Assumptions,
+    software: Engine,
+    found: Grid,
+) -> DenoiseEstimate:
+    """The estimate of one plan, or of an array of plans."""
+    passes = given(asked.passes, pipeline.passes)
+    feasible, index, values = check(pipeline.denoiser, found, asked.batch, passes, split, machine.devices)
     why = reason(values, int(index), pipeline.denoiser.name, RULES) if np.ndim(feasible) == 0 and not feasible else ""
 
     def phase(name: str, step: Step) -> Phase:
@@ -295,6 +367,7 @@ def estimate_denoising(
 
     whole = denoise_step(pipeline, asked, found, split, formats)
     patched = patch_step(whole, split) if not isinstance(split.patches, float) or split.patches > 1.0 else None
+    around = beside(formats, pipeline.format)
     return DenoiseEstimate(
         pipeline,
         asked,
@@ -304,69 +377,22 @@ def estimate_denoising(
         assumed,
         software,
         found,
-        tuple(phase("text", step) for step in text_steps(pipeline, asked, found, split, formats)),
+        tuple(phase("text", step) for step in text_steps(pipeline, asked, found, split, around)),
         phase("denoise", whole),
         None if patched is None else phase("patch", patched),
-        tuple((often, phase("pixels", run)) for often, run in pixel_runs(pipeline, asked, split, formats)),
+        tuple((often, phase("pixels", run)) for often, run in pixel_runs(pipeline, asked, found, split, around)),
         feasible,
         index,
         why,
     )
 
 
-def filled(pipeline: Pipeline, workload: Denoise, found: Grid) -> Denoise:
-    """The workload with what its pipeline has where nothing was said."""
-    own = pipeline.denoiser.latent
-    assert own is not None
-    return replace(
-        workload,
-        height=given(workload.height, own.height),
-        width=given(workload.width, own.width),
-        frames=given(workload.frames, own.length),
-        steps=given(workload.steps, pipeline.steps),
-        passes=given(workload.passes, pipeline.passes),
-        text_tokens=found.text,
-    )
+def paints(engine: Engine) -> Engine:
+    """The software, if it makes pictures.
 
-
-def denoise_step(pipeline: Pipeline, asked: Denoise, found: Grid, split: DenoisePlan, formats: Precision) -> Step:
-    """A step over whole pictures, all passes as one batch, each rank having as much as the fullest."""
-    ranks = split.guidance * split.dp
-    batch = ceil(asked.batch * given(asked.passes, 1.0) / ranks) * ranks
-    plan = parallelism(split, most_heads(pipeline.denoiser))
-    return step_of(pipeline.denoiser, found, batch, plan, formats, "full")
-
-
-def text_steps(
-    pipeline: Pipeline, asked: Denoise, found: Grid, split: DenoisePlan, formats: Precision
-) -> tuple[Step, ...]:
-    """A pass of each encoder over the texts of all guidance passes, on every rank alike."""
-    texts = ceil(asked.batch / split.dp) * given(asked.passes, 1.0)
-    return tuple(
-        single(
-            text.model,
-            Encode(batch=texts, seq_len=maximum(number(given(text.tokens, found.text)), 1.0)),
-            Parallelism(),
-            formats,
-            "full",
-        )
-        for text in pipeline.texts
-    )
-
-
-def pixel_runs(
-    pipeline: Pipeline, asked: Denoise, split: DenoisePlan, formats: Precision
-) -> tuple[tuple[Num, Step], ...]:
-    """The decoder over the pictures of one replica; none where no decoder is known."""
-    own = pipeline.autoencoder
-    if own is None:
-        return ()
-    return autoencoder_runs(own, DECODE, clip_of(asked, split), tile=asked.tiling == "yes", precision=formats)
-
-
-def clip_of(asked: Denoise, split: DenoisePlan) -> Clip:
-    """The pictures that one replica decodes."""
-    assert asked.height is not None
-    assert asked.width is not None
-    assert asked.frames is not None
-    return Clip(ceil(asked.batch / split.dp), asked.frames, asked.height, asked.width)
+    raises BadInput for what serves or trains language models
+    """
+    if engine.makes == "pictures":
+        return engine
+    known = ", ".join(name for name, each in engines().items() if each.makes == "pictures")
+    raise BadInput(f"engine {engine.name[:40]!r} makes no pictures; expected one of {known}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from floorline.footprints import framework_bytes
 from floorline.memory import Memory, activation_bytes, weight_bytes
-from floorline.num import Num, largest, maximum, number, total
+from floorline.num import Num, largest, number, total
 from floorline.result import Result
 from floorline.specs.footprint import Footprint
 from floorline.step import Step
@@ -80,8 +80,15 @@ class DenoiseMemory(Result):
 
 def part(name: str, step: Step, fusion: str) -> Part:
     """A model of a pipeline."""
-    weights = weight_bytes(step)
-    return Part(name, weights, activation_bytes(step, fusion), weights / maximum(step.model.layers(), 1.0))
+    return Part(name, weight_bytes(step), activation_bytes(step, fusion), layer_bytes(step))
+
+
+def layer_bytes(step: Step) -> Num:
+    """Weights of the largest block, on one rank."""
+    alone = replace(step, parallelism=replace(step.parallelism, pp=1.0))
+    stacks = step.model.stacks
+    one = (replace(step.model, stacks=(replace(stack, repeat=1.0, copies=1.0),)) for stack in stacks)
+    return largest(weight_bytes(replace(alone, model=model)) for model in one)
 
 
 def framework(step: Step, footprint: Footprint) -> Num:

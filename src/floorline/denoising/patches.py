@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from floorline.host_link import host_rate
 from floorline.message_times import ARRIVAL
-from floorline.num import Num, maximum
+from floorline.num import Num, largest, maximum, where
 from floorline.specs.cluster import Cluster
 from floorline.specs.denoise_plan import DenoisePlan
 from floorline.step import Step
@@ -35,20 +37,44 @@ def patch_step(whole: Step, plan: DenoisePlan) -> Step:
 
 
 def sending_time(patch: Step, cluster: Cluster, plan: DenoisePlan) -> Num:
-    """What a stage hands on in a step: every patch's states, and a start for each [s]."""
+    """What a stage hands on in a step, every patch's states, over the slowest link between neighbours [s]; nothing without a patch
+    pipeline."""
     sizes = patch.model.sizes
-    moved = patch.batch * (patch.tokens + patch.earlier) * sizes["D"] * patch.precision.bytes("activations")
-    links = [link.bandwidth for link in cluster.levels] or [host_rate(cluster.accelerator)]
-    return plan.patches * ARRIVAL + moved / links[0]
+    tokens = (patch.tokens + patch.earlier) / (plan.ulysses * plan.ring)
+    moved = pictures(patch, plan) * tokens * sizes["D"] * patch.precision.bytes("activations")
+    inside: Num = 1.0
+    hops: list[Num] = []
+    for link in cluster.levels:
+        crossed = np.asarray(plan.devices) > inside
+        hops.append(where(crossed, moved / link.bandwidth, 0.0))
+        inside = link.domain
+    return (largest(hops) if hops else moved / host_rate(cluster.accelerator)) * piped(plan)
+
+
+def waiting_time(plan: DenoisePlan) -> Num:
+    """What the host takes to hand on the patches of a step [s]."""
+    return plan.patches * ARRIVAL * piped(plan)
+
+
+def piped(plan: DenoisePlan) -> Num:
+    """1 where patches go through a pipeline, else 0."""
+    more = maximum(plan.patches - 1.0, 0.0)
+    return more / maximum(more, 1.0)
+
+
+def pictures(step: Step, plan: DenoisePlan) -> Num:
+    """Pictures of a step, each of its guidance passes one, that a rank works on."""
+    return step.batch / (plan.guidance * plan.dp)
 
 
 def stale_bytes(step: Step, plan: DenoisePlan) -> Num:
-    """Keys and values that a stage keeps of the step before, of its own layers [B]; nothing without a patch pipeline."""
+    """Keys and values that a stage keeps of the step before, of its own layers and its share of the heads and tokens [B]; nothing
+    without a patch pipeline."""
     kept: Num = 0.0
     tokens = step.tokens + step.earlier
     for stack, numbers in step.numbers():
         if stack.is_layer and "K" in stack.block.letters:
             heads = numbers.letter("K") * numbers.letter("H")
-            kept = kept + 2.0 * step.batch * tokens * heads * stack.repeat
-    present = maximum(plan.patches - 1.0, 0.0) / maximum(plan.patches - 1.0, 1.0)
-    return kept * step.precision.bytes("activations") / plan.patches * present
+            kept = kept + 2.0 * pictures(step, plan) * tokens * heads * stack.repeat
+    ranks = plan.patches * plan.tp * plan.ulysses * plan.ring
+    return kept * step.precision.bytes("activations") / ranks * piped(plan)

@@ -30,7 +30,8 @@ RULES = (
     Rule(
         "guidance∤passes",
         lambda v: divides(v["guidance"], v["passes"]),
-        "{guidance:g} ranks cannot share {passes:g} guidance passes of {model}; try --cfg-parallel {passes:g} or 1",
+        "{guidance:g} ranks cannot share {passes:g} guidance passes of {model}; expected --cfg-parallel {passes:g} at most, and a "
+        "divisor of that",
     ),
     Rule(
         "ranks>tokens",
@@ -39,13 +40,19 @@ RULES = (
     ),
     Rule(
         "patches>layers",
-        lambda v: v["patches"] <= v["layers"],
+        lambda v: (np.asarray(v["patches"]) <= 1.0) | (v["patches"] <= v["layers"]),
         "{patches:g} stages of a patch pipeline are more than the {layers:g} layers of {model}; lower --pipefusion",
     ),
     Rule(
         "patches of a grid",
         lambda v: (np.asarray(v["patches"]) <= 1.0) | (np.asarray(v["gridded"]) == 0.0),
         "{model} has attention along space or time alone, which a patch pipeline does not know; set --pipefusion 1",
+    ),
+    Rule(
+        "replicas>batch",
+        lambda v: v["dp"] <= v["batch"],
+        "{dp:g} replicas share a batch of {batch:g}, so that some make nothing; raise --batch-size to {dp:g} or more, or lower "
+        "--data-parallel-size",
     ),
     Rule(
         "devices",
@@ -57,7 +64,7 @@ RULES = (
 
 
 def check(
-    model: Transformer, found: Grid, passes: Num, plan: DenoisePlan, devices: Num
+    model: Transformer, found: Grid, batch: Num, passes: Num, plan: DenoisePlan, devices: Num
 ) -> tuple[NDArray[np.bool_], NDArray[np.int_], dict[str, Num]]:
     """Whether a plan holds every rule, which it breaks first, and the numbers that say so."""
     gridded = any("grid_" in text for stack in model.stacks for _, text in stack.tokens)
@@ -67,6 +74,8 @@ def check(
         "guidance": plan.guidance,
         "patches": plan.patches,
         "tp": plan.tp,
+        "dp": plan.dp,
+        "batch": batch,
         "passes": passes,
         "tokens": found.tokens,
         "layers": model.layers(),

@@ -17,7 +17,7 @@ ATTENTION = {
     ("triton", "ampere"): (1.44, 2.75),
     ("flash-2", "ampere"): (0.80, 2.75),
     ("flash-2", "hopper"): (1.40, 2.95),
-    ("flash-2", "blackwell"): (1.40, 2.95),
+    ("flash-2", "blackwell"): (2.50, 2.60),
     ("newest", "ampere"): (0.80, 2.75),
     ("newest", "hopper"): (0.95, 2.65),
     ("newest", "blackwell"): (0.95, 2.60),
@@ -27,7 +27,10 @@ kernels, and of its backward pass over the forward one. Measured (validation/ker
 A100, H100 and H800, Transformer Engine on A100 and B200. The first generation takes 1.7 to 3.0 times as long as the second,
 kernels in Triton 1.3 to 2.5 times (Dao 2023, arXiv:2307.08691, section 4): geometric means. On Hopper the newest is
 FlashAttention-3: Shah et al. 2024, arXiv:2407.08608, figures 5 and 6, in heads of 128 and 16 000 tokens 616 TFLOP/s forward where
-attention is causal, 648 forward and 561 back where it is not."""
+attention is causal, 648 forward and 561 back where it is not; cuDNN's is as fast (631 and 632 TFLOP/s over 4 608 tokens:
+pytorch/pytorch, 142132). On B200 the second generation, which knows nothing of its matrix units, reaches 331 to 362 TFLOP/s over
+4 096 to 16 384 tokens in heads of 128 (meta-pytorch/tritonbench, 171) and 307 to 379 in heads of 64 (Dao-AILab/flash-attention,
+1589): the geometric mean of six."""
 
 SUSTAINED = {("flash-2", "ampere"): 0.84}
 """The same of the forward pass, where attention is not causal and runs for seconds: an A100, whose clock sinks from 1410 to 1200

@@ -24,7 +24,7 @@ def latent_side(pixels: Num, down: Num) -> Num:
 
 
 def latent_frames(frames: Num, down: Num, first: Num) -> Num:
-    r"""Frames of a latent video; a causal autoencoder keeps the first frame by itself.
+    r"""Frames of a latent video that an encoder makes; a causal one keeps the first frame by itself.
 
     $$n = \lceil \frac{f - a}{r} \rceil + a$$
 
@@ -33,13 +33,31 @@ def latent_frames(frames: Num, down: Num, first: Num) -> Num:
     first    a  1 where the first frame stands alone, else 0 [-]
     returns  n  latent frames                                [-]
 
-    Source: Yang et al. 2024 (CogVideoX), arXiv:2408.06072, section 2.1; diffusers 0.42,
-    models/autoencoders/autoencoder_kl_cogvideox.py: 13 latent frames are 49; Kong et al. 2024 (HunyuanVideo), arXiv:2412.03603.
+    Source: diffusers 0.42, models/autoencoders/autoencoder_kl_cogvideox.py: 13 latent frames are 49.
 
     >>> float(latent_frames(49.0, 4.0, 1.0)), float(latent_frames(88.0, 4.0, 0.0))
     (13.0, 22.0)
     """
     return ceil((frames - first) / down) + first
+
+
+def denoised_frames(frames: Num, down: Num) -> Num:
+    r"""Frames of a latent video that a pipeline denoises. Where the first frame stands alone, of the others whole latents only are
+    made; else one that is not whole is filled up: both are as many.
+
+    $$n = \lceil \frac{f}{r} \rceil = \lfloor \frac{f - 1}{r} \rfloor + 1$$
+
+    frames   f  that are asked for        [-]
+    down     r  frames of a latent frame  [-]
+    returns  n  latent frames             [-]
+
+    Source: diffusers 0.42, pipelines/cogvideo/pipeline_cogvideox.py and pipelines/hunyuan_video/pipeline_hunyuan_video.py,
+    ``prepare_latents``: 49 frames are 13 and 129 are 33; pipelines/allegro/pipeline_allegro.py: 88 are 22.
+
+    >>> [float(denoised_frames(frames, 4.0)) for frames in (49.0, 52.0, 129.0, 88.0)]
+    [13.0, 13.0, 33.0, 22.0]
+    """
+    return ceil(frames / down)
 
 
 def patches_along(latents: Num, patch: Num, filled: Num) -> Num:

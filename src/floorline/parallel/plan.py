@@ -55,7 +55,11 @@ def _whole(cut: Plan, letter: str) -> Plan:
     def rest(rules: Letters) -> Letters:
         return tuple((x, axes) for x, axes in rules if x[-1] != letter)
 
-    return Plan.of(tuple(replace(s, letters=rest(s.letters), otherwise=rest(s.otherwise)) for s in cut.splits))
+    return Plan.of(
+        tuple(
+            replace(s, letters=rest(s.letters), otherwise=rest(s.otherwise), uncut=s.uncut + letter) for s in cut.splits
+        )
+    )
 
 
 def present(degree: Num) -> bool:

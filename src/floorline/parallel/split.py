@@ -24,6 +24,8 @@ class Split:
     routes     what a route between tokens and experts is cut by instead
     instead    axes of another split that are the same ranks under other names: what this one cuts, that one does not, and what
                is a term of a sum on all of its own axes is one on those
+    uncut      letters that every rank has whole: an operator with one of them is cut by ``letters`` in any kernel (a picture's
+               queries stay where they are, since the text's keys and values are everywhere)
     """
 
     group: str
@@ -35,10 +37,11 @@ class Split:
     gradients: tuple[str, ...] = ()
     routes: Letters = ()
     instead: tuple[str, ...] = ()
+    uncut: str = ""
 
     def places(self, letters: str, kernel: str) -> dict[str, str]:
         """Axis → letter, for an operator with these letters in this kernel."""
-        rules = dict(self.kernels).get(kernel, self.letters)
+        rules = self.letters if set(self.uncut) & set(letters) else dict(self.kernels).get(kernel, self.letters)
         return chosen(rules, letters) or chosen(self.otherwise, letters)
 
 

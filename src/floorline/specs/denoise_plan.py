@@ -61,3 +61,14 @@ class DenoisePlan:
     def devices(self) -> Num:
         """The product of the degrees."""
         return self.ulysses * self.ring * self.guidance * self.patches * self.tp * self.dp
+
+
+DEGREES = {
+    "ulysses": "ulysses",
+    "ring": "ring",
+    "guidance": "guidance",
+    "patches": "patch stages",
+    "tp": "tp",
+    "dp": "dp",
+}
+"""Degrees of a plan → what they are called in a line."""

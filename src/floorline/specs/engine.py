@@ -35,6 +35,7 @@ class Engine:
     known: str = choice(
         "whether it stands for itself, or for software that the catalogue does not have", ("yes", "no"), "yes"
     )
+    makes: str = choice("what it makes: text, or pictures and videos from noise", ("text", "pictures"), "text")
     launch: str = choice("how the host starts kernels: in a captured graph, compiled, or one by one", LAUNCHES, "graph")
     starts: str = choice(
         "what the host starts, where no graph does: fused kernels, or each operator",

@@ -13,6 +13,7 @@ from floorline.adapters import trainable
 from floorline.catalogue.clusters import load_cluster
 from floorline.catalogue.load import load_model
 from floorline.catalogue.trainers import load_trainer
+from floorline.denoise_step import suits
 from floorline.errors import NoModel
 from floorline.expected import Expectation
 from floorline.feasible import check
@@ -327,6 +328,8 @@ def estimate_training(
     raises       BadInput for values that make no sense; a plan that breaks a rule is nan with a reason instead
     """
     made = load_model(model)
+    if made.latent is not None:
+        suits(made, workload)
     workload = resolved(made, workload)
     plan, software = parallelism or Parallelism(), load_trainer(engine)
     how = recipe or Recipe()

@@ -98,7 +98,11 @@ def asked(case: Case, found: DenoiseEstimate) -> Time:
 
     raises BadInput for another metric
     """
-    times = {"step_time_s": lambda: found.step_time, "latency_s": lambda: found.latency, "images_per_s": lambda: found.latency}
+    times = {
+        "step_time_s": lambda: found.step_time,
+        "latency_s": lambda: found.latency,
+        "images_per_s": lambda: found.latency,
+    }
     if case.metric not in times:
         raise BadInput(f"{case.metric} of a diffusion model is not priced yet; expected one of {', '.join(times)}")
     return times[case.metric]()
