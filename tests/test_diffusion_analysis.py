@@ -190,7 +190,7 @@ def test_windows_compute_no_less_than_there_is(
 ) -> None:
     """Filled up to whole windows, and by less than one along each side; what is computed is in the form by its own letter."""
     wide = dict(zip(("window_frames", "window_height", "window_width"), window, strict=True))
-    z = ModuleSizes(frames=frames, height=height, width=width, hidden_size=64, **wide)
+    z = ModuleSizes(frames=frames, height=height, width=width, hidden_size=64, **wide)  # type: ignore[arg-type]
     computed = float(computed_tokens("windowed attention", z))
     assert frames * height * width <= computed
     assert computed < (frames + window[0]) * (height + window[1]) * (width + window[2])

@@ -75,7 +75,9 @@ def test_parts_of_a_model() -> None:
     )
     assert ask("modules", "wan2.1-t2v-14b", "--tokens", "4x4")["sizes"]["tokens"] == 16
     assert "wan2.1-t2v-14b: 32 760 tokens" in told("modules", "wan2.1-t2v-14b")
-    assert "wan2.1-t2v-14b --seq-len" not in told("modules", "wan2.1-t2v-14b")
+    assert "it reads no text: 300 tokens, 4 096 wide, are assumed" in run("modules", "dit-xl-2-256").err
+    assert "has experts: one of them is counted" in run("modules", "hidream-i1").err
+    assert "reads no text" not in run("modules", "wan2.1-t2v-14b").err
     flux = sizes_of_model(load_model("flux.2-dev"))  # its feed-forward has a gate
     assert (flux.gated, flux.inner, flux.tokens) == ("yes", 3 * 6144, 4096)
 

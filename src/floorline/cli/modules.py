@@ -98,7 +98,7 @@ def modules(named: str | None, given: Given) -> None:
     if pixels is not None:
         note_pixels(pixels, latent(given) if model is None else latent_of(model), z)
     if model is not None:
-        note(f"parts at the sizes of {model.name}; the operators that it has: floorline flops {model.name}")
+        note_model(model, z)
 
 
 def latent(given: Given) -> Latent:
@@ -145,6 +145,17 @@ def of_model(model: Transformer, given: Given) -> Given:
         along = "x".join(f"{scalar(n):.0f}" for n in (found.t, found.h, found.w))
         del said["pixels"]
     return {**own, "tokens": along, **said}
+
+
+def note_model(model: Transformer, z: ModuleSizes) -> None:
+    """What parts at a model's sizes are not: its own operators."""
+    note(f"parts at the sizes of {model.name}; the operators that it has: floorline flops {model.name}")
+    if scalar(latent_of(model).text) == 0.0:
+        note(
+            f"it reads no text: {integer(scalar(z.text_tokens))} tokens, {integer(scalar(z.text_width))} wide, are assumed"
+        )
+    if "E" in model.sizes:
+        note("its feed-forward has experts: one of them is counted")
 
 
 def note_windows(z: ModuleSizes) -> None:
