@@ -36,6 +36,7 @@ CHECKS = {
     "mypy": ["-m", "mypy"],
     "import layers": ["-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-logo"],
 }
+WORKERS = ("-n", "auto", "--dist", "loadfile")  # a process for each core; a file's tests share what they have computed
 PIP = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
 
 
@@ -187,7 +188,7 @@ def main(arguments: list[str]) -> int:
         become(PYTHON, *(["-P", "-m", "floorline"] if verb == "run" else []), *rest)
     if verb == "bench":
         return run_steps({"benchmarks": ["-m", "pytest", "bench", "--benchmark-only", *rest]})
-    return run_steps(CHECKS if verb == "lint" else {**CHECKS, "pytest": ["-m", "pytest", *rest]})
+    return run_steps(CHECKS if verb == "lint" else {**CHECKS, "pytest": ["-m", "pytest", *WORKERS, *rest]})
 
 
 if __name__ == "__main__":

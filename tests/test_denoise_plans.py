@@ -100,7 +100,7 @@ def test_a_patch_pipeline_sums_up() -> None:
 
 def test_whole_pictures_need_their_room() -> None:
     """A patch pipeline that only warms up has the activations of whole pictures."""
-    video = {"height": 720, "width": 1280, "frames": 129}
+    video: dict[str, Any] = {"height": 720, "width": 1280, "frames": 129}
     whole = estimated("hunyuanvideo", **video)
     warming = estimated("hunyuanvideo", plan=DenoisePlan(patches=8, warmup=50), **video)
     never = estimated("hunyuanvideo", plan=DenoisePlan(patches=8, warmup=0), **video)
@@ -172,7 +172,7 @@ def test_advice_can_be_followed(flags: list[str]) -> None:
         ("dit-xl-2-256", {"text_tokens": 200}, "reads no text"),
     ],
 )
-def test_what_a_model_cannot_make(model: str, given: dict[str, int], text: str) -> None:
+def test_what_a_model_cannot_make(model: str, given: dict[str, Any], text: str) -> None:
     with pytest.raises(BadInput, match=text):
         estimated(model, **given)
 

@@ -11,7 +11,7 @@ from floorline.catalogue.pipelines import load_pipeline
 from floorline.cli.cases import cases
 from floorline.cli.command import Argument, Command, Flag, Given
 from floorline.cli.cost import COST
-from floorline.cli.denoise_advice import missing, remarks
+from floorline.cli.denoise_advice import known_to_fit, remarks
 from floorline.cli.denoise_columns import show_columns
 from floorline.cli.denoise_tables import show, show_cost, show_memory, show_operators, show_step, speed_up
 from floorline.cli.flags import HARDWARE, SYNONYMS, build, cluster, of_spec, whole
@@ -157,7 +157,7 @@ def denoise(*arguments: object) -> int:
         print_json(envelope("denoise", {**given, "models": list(names)}, {"columns": rows}))
     else:
         show_columns([(name, e) for name, _, _, e in columns])
-    return 1 if given["check"] and not all(e.fits() and not missing(e) for *_, e in columns) else 0
+    return 1 if given["check"] and not all(known_to_fit(e) for *_, e in columns) else 0
 
 
 def show_one(model: str, given: Given, e: DenoiseEstimate) -> None:
@@ -188,7 +188,7 @@ def result_of(e: DenoiseEstimate, given: Given) -> dict[str, Any]:
         **e.to_dict(),
         "speed_up": speed_up(e),
         "cost": picture_cost(e, build(Rates, given)),
-        "not_counted": missing(e),
+        "not_counted": e.pipeline.uncounted,
     }
 
 

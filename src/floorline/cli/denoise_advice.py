@@ -35,12 +35,9 @@ def again(
     )
 
 
-def missing(e: DenoiseEstimate) -> list[str]:
-    """Parts that nothing is known of, so that neither times nor memory have them."""
-    found = list(e.pipeline.uncounted)
-    found += ["the decoder"] if e.pipeline.autoencoder is None else []
-    found += ["the text's encoders"] if not e.pipeline.texts and scalar(e.grid.text) > 0.0 else []
-    return found
+def known_to_fit(e: DenoiseEstimate) -> bool:
+    """Whether it fits as far as all parts are known; the decoder, which often needs most, must be."""
+    return bool(e.fits()) and e.pipeline.autoencoder is not None
 
 
 def mended(e: DenoiseEstimate) -> str:
@@ -71,7 +68,7 @@ def named(plan: DenoisePlan, before: DenoisePlan, offload: str, tiling: str) -> 
 
 def remarks(e: DenoiseEstimate) -> list[str]:
     """What a reader of the numbers should know."""
-    found = [f"not in it: {' and '.join(missing(e))}"] if missing(e) else []
+    found = [f"not in it: {' and '.join(e.pipeline.uncounted)}"] if e.pipeline.uncounted else []
     found += [f"assumed, since its files do not say: {', '.join(e.pipeline.assumed)}"] if e.pipeline.assumed else []
     found += list(rounded(e))
     computed = e.cluster.accelerator.computed_in(e.precision.activations)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from floorline.cli.denoise_advice import missing
 from floorline.cli.output import bold, note, scalar, table
 from floorline.denoising.estimate import DenoiseEstimate
 from floorline.errors import Infeasible
@@ -86,7 +85,7 @@ def show_columns(columns: Sequence[tuple[str, DenoiseEstimate]]) -> None:
     for name, e in columns:
         if e.reason:
             note(f"{name}: {e.reason}")
-        for part in missing(e):
+        for part in e.pipeline.uncounted:
             note(f"{name}: {part} not in it")
         if not e.reason and e.step.expectation is None:
             note(f"{name}: no model of {e.cluster.accelerator.name}'s kernels is known; its times are serial ones")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from floorline.cli.cost import dollars, kind, usual
-from floorline.cli.denoise_advice import mended, missing
+from floorline.cli.denoise_advice import known_to_fit, mended
 from floorline.cli.output import bold, scalar, table
 from floorline.denoising.estimate import DenoiseEstimate, estimate_denoising
 from floorline.launches import Launch
@@ -122,18 +122,18 @@ def show_step(e: DenoiseEstimate) -> None:
 
 def show_memory(e: DenoiseEstimate) -> None:
     """Memory of each part, and whether it fits."""
-    m, unknown = e.memory, missing(e)
+    m = e.memory
     rows = [(p.name, gib(scalar(p.weights)), gib(scalar(p.activations))) for p in m.parts]
     around = (("framework, messages", m.framework + m.workspace), ("keys and values of the step before", m.stale))
     rows += [(name, gib(scalar(each)), "") for name, each in around if scalar(each) > 0.0]
     print("\n" + table(["memory of a device", "weights", "activations at most"], rows))
     held = {"none": "all models stay", "model": "one model at a time", "layers": "one layer at a time"}[m.offload]
-    least = "at least " if unknown else ""
+    least = "at least " if e.pipeline.uncounted else ""
     print(f"at its fullest {least}{gib(scalar(m.total))} of {gib(scalar(e.cluster.accelerator.usable))}: {held}")
     if not bool(e.fits()):
         print(f"does not fit; {mended(e)}")
-    elif unknown:
-        print(f"whether it fits is not known: {' and '.join(unknown)} not counted")
+    elif not known_to_fit(e):
+        print("whether it fits is not known: nothing is known of its decoder")
 
 
 def show_operators(e: DenoiseEstimate) -> None:
