@@ -149,8 +149,8 @@ def floors() -> str:
         "A floor is a time that nothing real is faster than, on the data sheet's figures. Every measured kernel and every measured "
         "run of `validation/` is held against its own (`floorline validate FILE`); those that beat it are errors in the data or in "
         "the floor, so each is looked at.",
-        f"Of {total:,} measured kernels {len(beaten):,} beat their floor, {len(beaten) / total:.2%}; of the cases none. The cases "
-        "of diffusion models have no floor yet, nor have measured memory sizes, which are no times.",
+        f"Of {total:,} measured kernels {len(beaten):,} beat their floor, {len(beaten) / total:.2%}; of the cases none, those "
+        "of diffusion models among them. Measured memory sizes have no floor: they are no times.",
         table(
             ("file", "what", "rows", "of", "reason"),
             [(file, what, count, kernels[file], reason) for (file, what, reason), count in groups.items()],

@@ -252,3 +252,17 @@ def test_side_by_side() -> None:
     first, last = ([factors[name][i] for name in ("passes", "FLOP of a pass", "FLOP/s, all devices")] for i in (0, 1))
     assert first == [1.0, 1.0, 1.0]
     assert abs(last[0] * last[1] / last[2] / factors["all steps"][1] - 1.0) < 0.02
+
+
+@pytest.mark.parametrize("model", ["dit-xl-2-256", "flux.1-dev", "wan2.1-t2v-1.3b"])
+def test_training_without_context_ranks_in_an_array(model: str) -> None:
+    """Context ranks of one, in an array, take what none do, bit for bit: gradients of modulations, which no token has a part of,
+    go with the others."""
+    machine = floorline.load_cluster("h100-sxm", 8.0)
+    times = []
+    alone: float | Any = 1.0
+    for ranks in (alone, np.array([1.0])):
+        plan = floorline.Parallelism(dp=8, cp=ranks, zero_stage="2")
+        made = floorline.estimate(model, Train(micro_batch=1, global_batch=8), machine, parallelism=plan).step_time
+        times.append([np.asarray(x, dtype=np.float64).reshape(-1)[0] for x in (made.floor, made.serial, made.expected)])
+    assert times[0] == times[1]

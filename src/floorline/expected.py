@@ -17,7 +17,9 @@ from floorline.catalogue.widths import widths
 from floorline.formulas.sampling import radix_sort_time
 from floorline.host import cache_copy_time, hidden_time, host_time, starts
 from floorline.kernel_times import KernelTimes
+from floorline.message_times import AROUND
 from floorline.num import Num, maximum, total
+from floorline.parallel.pictures import TURNS
 from floorline.result import Result
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
@@ -184,14 +186,14 @@ def turned(found: dict[str, Share], step: Step) -> dict[str, Share]:
 
     Source: yunchang, ring/ring_flash_attn.py, ring_flash_attn_forward: commit before attention, wait after it.
     """
-    ring, attention = found.get("ring"), found.get("prefill_attention")
-    ranks = [extra.ranks["ring"] for extra in step.parallelism.extra if "ring" in extra.ranks]
+    ring, attention = found.get(AROUND), found.get("prefill_attention")
+    ranks = [extra.ranks[TURNS[0]] for extra in step.parallelism.extra if TURNS[0] in extra.ranks]
     if ring is None or attention is None or not ranks:
         return found
     left = maximum(ring.seconds - attention.seconds * (1.0 - 1.0 / ranks[0]), 0.0)
     share = left / maximum(ring.seconds, TINY)
     exposed = replace(ring, seconds=left, below=ring.below * share, above=ring.above * share)
-    rest = {kind: one for kind, one in found.items() if kind != "ring"}
+    rest = {kind: one for kind, one in found.items() if kind != AROUND}
     together = rest["collectives"] + exposed if "collectives" in rest else exposed
     return {**rest, "collectives": together}
 

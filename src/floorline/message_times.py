@@ -22,6 +22,7 @@ from floorline.letters import Numbers
 from floorline.network import STAGE_SEND, levels, sending
 from floorline.num import Num, maximum, total, where
 from floorline.op import Collective
+from floorline.parallel.pictures import HEADS, TURNS
 from floorline.program import Row
 from floorline.specs.cluster import Cluster
 from floorline.specs.engine import Engine
@@ -78,7 +79,7 @@ def sending_times(t: Models, numbers: Numbers, sent: Collective, buffer: Num) ->
     near = NEAR.get("exchange" if sent.routed else sent.kind, by_library)(
         t, sent, numbers, buffer, maximum(inside, 2.0)
     )
-    near = replace(near, kind="ring" if sent.axes == RING else near.kind)
+    near = replace(near, kind=AROUND if sent.axes == TURNS else near.kind)
     waiting = 0.0 if t.engine.launch == "graph" else ARRIVAL
     times = [replace(near, seconds=where(np.asarray(inside) > 1.0, near.seconds + waiting, 0.0))]
     outside = buffer * copies(t, sent, numbers, inside) if sent.routed else buffer
@@ -101,23 +102,24 @@ def beside(t: Models, numbers: Numbers, sent: Collective, buffer: Num) -> tuple[
 
     Source: yunchang, comm/all_to_all.py, all_to_all_4D; ring/utils.py, _update_out_and_lse, one generated kernel.
     """
-    if not (sent.axes == RING or set(sent.axes) <= HEADS):
+    if not (sent.axes == TURNS or set(sent.axes) <= set(HEADS)):
         return ()
     found, device = t.model("add", t.plain), t.device(t.plain)
     model, turns = found.fitted.model, numbers.ranks(sent.axes)
     several = np.asarray(turns) > 1.0
-    if sent.axes == RING:
-        moved, launches = buffer * (10.0 / 2.0) / 2.0, turns / 2.0
+    if sent.axes == TURNS:
+        moved, launches = buffer * SUMMED / 2.0, turns / 2.0
     else:
         moved, launches = buffer * 4.0, 2.0
     seconds = launches * (model.launch + model.row) + traffic_time(model, device, moved)
     return (KernelTime("element-wise", where(several, seconds, 0.0), found, {"bytes": moved}),)
 
 
-RING = ("ring",)
-"""The axis around which a ring passes keys and values, while attention works on those that are there."""
-HEADS = frozenset({"uk", "ug"})
-"""Axes over which tokens are exchanged for heads."""
+SUMMED = (4.0 + 4.0 + 2.0) / 2.0
+"""Bytes that a ring's turns move for each byte of keys that goes around: a sum in 32 bits is read and written and a part of 16 bits
+is read, for keys of 16 bits."""
+AROUND = "ring"
+"""What a ring's messages are called until it is known how much of them attention hides."""
 
 
 def operators(sent: Collective, numbers: Numbers) -> Num:
@@ -126,9 +128,9 @@ def operators(sent: Collective, numbers: Numbers) -> Num:
 
     Source: yunchang, comm/all_to_all.py, all_to_all_4D; ring/ring_flash_attn.py, ring_flash_attn_forward.
     """
-    if sent.axes == RING:
+    if sent.axes == TURNS:
         return numbers.ranks(sent.axes) * 7.0
-    return 4.0 if set(sent.axes) <= HEADS else 1.0
+    return 4.0 if set(sent.axes) <= set(HEADS) else 1.0
 
 
 def copies(t: Models, sent: Collective, numbers: Numbers, inside: Num) -> Num:

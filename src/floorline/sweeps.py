@@ -108,9 +108,16 @@ class Sweep(Result):
         return self.only(index[front])
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame (needs pandas)."""
-        import pandas
+        """A pandas DataFrame.
 
+        raises BadInput where pandas is not installed
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise BadInput(
+                "to_pandas needs pandas: pip install 'floorline[pandas]', or use .columns or .rows()"
+            ) from None
         return pandas.DataFrame(dict(self.columns))
 
     def _repr_html_(self) -> str:

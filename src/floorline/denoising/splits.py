@@ -1,31 +1,13 @@
-"""A denoising plan as splits of letters over mesh axes, each of a few lines; what is sent follows from them.
-
-Ulysses and ring both cut the tokens. In attention Ulysses' ranks take heads instead, so that an all-to-all brings them there and
-back; a ring's keep their queries and need all keys and values, which go around: as many bytes as an all-gather.
-
-Sources: Jacobs et al. 2023 (Ulysses), arXiv:2309.14509, section 3; Liu et al. 2023 (ring), arXiv:2310.01889; both together: Fang
-and Zhao 2024 (USP), arXiv:2405.07719.
-"""
+"""A denoising plan as splits of letters over mesh axes (``parallel/pictures.py``), with their degrees."""
 
 from __future__ import annotations
 
 from floorline.num import Num, minimum
+from floorline.parallel.pictures import GUIDANCE, REPLICAS, RING, ULYSSES
 from floorline.parallel.plan import present
-from floorline.parallel.split import Extra, Split
+from floorline.parallel.split import Extra
 from floorline.specs.denoise_plan import DenoisePlan
 from floorline.specs.parallelism import Parallelism
-
-HEADS = ("uk", "ug")
-"""Axes of Ulysses: key/value heads, then the query heads of each."""
-ULYSSES = Split(
-    "ulysses",
-    HEADS,
-    tuple((letter, HEADS) for letter in "TWSMC"),
-    kernels=(("attention", (("K", ("uk",)), ("G", ("ug",)))),),
-)
-RING = Split("ring", ("ring",), tuple((letter, ("ring",)) for letter in "TWSMC"))
-GUIDANCE = Split("guidance", ("guide",), (("B", ("guide",)),))
-REPLICAS = Split("replicas", ("replica",), (("B", ("replica",)),))
 
 
 def parallelism(plan: DenoisePlan, kv_heads: Num) -> Parallelism:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from floorline.formulas.runs import available_share, chinchilla_tokens, run_seconds
 from floorline.formulas.training import six_n_d
 from floorline.num import Num
@@ -24,8 +26,8 @@ class RunCost(Result):
     days            expected, or by the serial sum where nothing is expected [d]
     device_hours    of all devices in that time [h]
     usd, joules     None where no price or power is known
-    six_n_d         arithmetic by 6ND [FLOP]
-    chinchilla_tokens  that a model of this size should see [-]
+    six_n_d         arithmetic by 6ND; nan of a diffusion model [FLOP]
+    chinchilla_tokens  that a model of this size should see; nan of a diffusion model [-]
     """
 
     tokens: Num
@@ -52,7 +54,7 @@ def whole_run(e: TrainingEstimate, run: Run) -> RunCost | None:
     device = e.cluster.accelerator
     price = device.price if run.price is None else run.price
     power = device.tdp if run.power is None else run.power
-    parameters = e.model.parameter_count()
+    parameters, is_text = e.model.parameter_count(), e.model.latent is None  # both formulas are of language models
     return RunCost(
         tokens=run.tokens,
         steps=steps,
@@ -62,6 +64,6 @@ def whole_run(e: TrainingEstimate, run: Run) -> RunCost | None:
         device_hours=hours,
         usd=None if price is None else hours * price,
         joules=None if power is None else hours * 3600.0 * power,
-        six_n_d=six_n_d(parameters.active_per_token, run.tokens),
-        chinchilla_tokens=chinchilla_tokens(parameters.total),
+        six_n_d=six_n_d(parameters.active_per_token, run.tokens) if is_text else np.nan,
+        chinchilla_tokens=chinchilla_tokens(parameters.total) if is_text else np.nan,
     )

@@ -13,6 +13,7 @@ from floorline.kernel_sizes import EXPERTS, SLOTS
 from floorline.letters import Numbers
 from floorline.num import Num, total
 from floorline.op import Collective
+from floorline.parallel import context
 from floorline.program import Row
 from floorline.specs.engine import Engine
 from floorline.specs.precision import Precision
@@ -159,7 +160,7 @@ def compute(row: Row, numbers: Numbers, price: Pricing, tally: Tally) -> None:
 
 def send(rows: Iterable[Row], numbers: Numbers, precision: Precision, price: Pricing, tally: Tally) -> None:
     """Add messages to a tally: weights, and gradients of weights, that go the same way are one message for a layer, as frameworks
-    keep them in one buffer; what each token's experts weigh goes with the token."""
+    keep them in one buffer, those that no context rank has a part of too; what each token's experts weigh goes with the token."""
     together: dict[object, tuple[Collective, Num]] = {}
     for row in rows:
         sent = row.message
@@ -168,8 +169,10 @@ def send(rows: Iterable[Row], numbers: Numbers, precision: Precision, price: Pri
             continue
         tensor = sent.inputs[0]
         alone = tensor.role not in (WEIGHT, GRADIENT)
-        key = (sent.kind, sent.axes, tensor.role, row.name if alone else "")
+        ways = tuple(axis for axis in sent.axes if alone or axis not in context.AXES)
+        key = (sent.kind, ways, tensor.role, row.name if alone else "")
         buffer, _ = program.message_size(sent, numbers, precision)
-        together[key] = (sent, together[key][1] + buffer if key in together else buffer)
+        widest, before = together.get(key, (sent, 0.0))
+        together[key] = (max(widest, sent, key=lambda one: len(one.axes)), before + buffer)
     for sent, buffer in together.values():
         tally.add(group(sent), price.message(sent, numbers, buffer))
