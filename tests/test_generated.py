@@ -18,7 +18,8 @@ PAGES = runpy.run_path(str(ROOT / "docs" / "make.py"))["PAGES"]
 def test_page_is_current(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python3 dev.py python docs/make.py` writes them; runs are priced once for all tests."""
     if name == "accuracy.md":
-        priced = {each: request.getfixturevalue(f"{each}_runs") for each in ("inference", "encoder", "training")}
+        files = ("inference", "encoder", "training", "diffusion")
+        priced = {each: request.getfixturevalue(f"{each}_runs") for each in files}
         monkeypatch.setattr(sys.modules["measured_runs"], "validation", priced.__getitem__)
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == PAGES[name]()
 

@@ -131,10 +131,7 @@ def count(
     291648307200.0
     """
     made = load_model(model)
-    if attention not in ("full", "causal"):
-        raise BadInput(f"attention is {attention[:40]!r}; expected full or causal")
-    if recompute not in ("none", "selective", "full"):
-        raise BadInput(f"recompute is {recompute[:40]!r}; expected none, selective or full")
+    words(attention, recompute)
     formats = precision or Precision.of(made.format)
     workload = resolved(made, workload) if isinstance(workload, Train) else workload
     needed = 0.0 if isinstance(workload, Denoise) else reach(made, workload)
@@ -163,6 +160,14 @@ def count(
     return Count(
         forward + backward, forward, backward, moved, attention, implementation(fusion).name, operators, messages
     )
+
+
+def words(attention: str, recompute: str) -> None:
+    """Raises BadInput for a word that nobody knows."""
+    if attention not in ("full", "causal"):
+        raise BadInput(f"attention is {attention[:40]!r}; expected full or causal")
+    if recompute not in ("none", "selective", "full"):
+        raise BadInput(f"recompute is {recompute[:40]!r}; expected none, selective or full")
 
 
 def plain(value: Num | None) -> str:

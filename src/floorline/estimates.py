@@ -301,9 +301,7 @@ def estimate(
     if isinstance(workload, Denoise):
         return denoised(model, workload, cluster, parallelism, precision, assumptions, engine, recipe)
     if isinstance(parallelism, DenoisePlan):
-        raise BadInput(
-            f"a DenoisePlan goes with Denoise, and this is {type(workload).__name__}; expected a Parallelism"
-        )
+        raise BadInput(f"a DenoisePlan goes with Denoise, not with {type(workload).__name__}; expected a Parallelism")
     if isinstance(workload, Train):
         if isinstance(engine, Engine):
             raise BadInput(f"{engine.name} serves; expected a framework that trains, such as engine='megatron-core'")

@@ -50,7 +50,7 @@ def picture_cost(e: DenoiseEstimate, rates: Rates | None = None) -> PictureCost:
 
     >>> import floorline
     >>> found = picture_cost(floorline.estimate("flux.1-dev", floorline.Denoise(steps=28), "h100-sxm"), Rates(price=3.6))
-    >>> bool(found.usd.expected == found.usd.floor * found.joules.expected / found.joules.floor)
+    >>> bool(abs(found.usd.expected / found.usd.floor - found.joules.expected / found.joules.floor) < 1e-9)
     True
     """
     asked, device = rates or Rates(), e.cluster.accelerator
