@@ -146,15 +146,20 @@ def mfu(
     ((name, value),) = given.items()
     if not all_true((value > 0.0) & (value < 1e30)):
         raise BadInput(f"{name} is {value}; expected more than zero")
-    if counted not in CONVENTIONS:
-        raise BadInput(f"counted is {counted[:40]!r}; expected one of {', '.join(CONVENTIONS)}")
-    if counted in BY_PARAMETERS and made.latent is not None:
-        raise BadInput(
-            f"counted is {counted!r}, which says nothing of {made.name}, a diffusion model; expected full, causal or hardware"
-        )
+    check_convention(made, counted)
     if name == "tokens_per_s":
         value = workload.global_batch * workload.seq_len / value
     if name == "flops_per_s_per_device":
         value = amounts.conventions[counted] / machine.devices / value
     peak = machine.accelerator.peak(formats.activations)
     return Utilisation(made, workload, machine, how, value, amounts, peak)
+
+
+def check_convention(model: Transformer, counted: str) -> None:
+    """Raises BadInput for a way of counting that nobody knows, or that says nothing of a diffusion model."""
+    if counted not in CONVENTIONS:
+        raise BadInput(f"counted is {counted[:40]!r}; expected one of {', '.join(CONVENTIONS)}")
+    if counted in BY_PARAMETERS and model.latent is not None:
+        raise BadInput(
+            f"counted is {counted!r}, which says nothing of {model.name}, a diffusion model; expected full, causal or hardware"
+        )
