@@ -190,6 +190,13 @@ def test_workloads_of_language_models() -> None:
         floorline.estimate("llama-3.1-8b", floorline.Decode(context_len=100), "h100-sxm", engine="diffusers")
 
 
+def test_sweeps_of_pictures_are_arrays() -> None:
+    with pytest.raises(BadInput, match="estimate with arrays"):
+        floorline.sweep(
+            "flux.1-dev", floorline.Generate(prompt_len=10, output_len=1), "h100-sxm", {"batch": [1.0, 2.0]}
+        )
+
+
 def test_frames_that_are_not_made() -> None:
     """Wan's pipeline makes 4k + 1 frames: of 82 as of 81, 21 latent ones of 60 × 104, in tokens of 2 × 2."""
     tokens = [value(estimated("wan2.1-t2v-14b", height=480, width=832, frames=f).grid.tokens) for f in (81, 82, 84, 85)]

@@ -164,6 +164,10 @@ def sweep(
     (4, 'tp∤heads')
     """
     made, cluster, axes = load_model(model), load_cluster(cluster), axes_of(vary)
+    if made.latent is not None:
+        raise BadInput(
+            f"{made.name} makes pictures; expected estimate with arrays, such as Denoise(frames=np.array([33, 65]))"
+        )
     points = points_of(axes)
     plan, formats = parallelism or Parallelism(), precision or Precision.of(made.format)
     assumed = assumptions or Assumptions()
